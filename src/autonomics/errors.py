@@ -1,0 +1,145 @@
+"""Every error that Autonomics raises, as one tree.
+
+AutonomicsError
+├─ InvalidInput                 a value from outside broke a constraint (also a ValueError)
+│  ├─ InvalidConfig             a setting, the environment or autonomics.toml
+│  ├─ InvalidSpec               a child spec or supervisor flag
+│  ├─ InvalidRecipe             a recipe file
+│  ├─ InvalidSignal             a message that can't be read as a signal
+│  └─ NotCanonical              bytes or a value outside the canonical profile
+├─ CallFailed                   a call got no reply; says which actor and why
+│  ├─ NoSuchActor
+│  ├─ CallTimedOut
+│  ├─ CallingSelf
+│  ├─ WouldDeadlock
+│  ├─ Overloaded
+│  └─ ActorDied
+├─ StartFailed                  a child or tree did not come up; what had started was stopped again
+├─ LedgerError
+│  ├─ StoreUnavailable          the store can't take writes now; try again later
+│  ├─ StoreUnusable             the file is foreign, corrupted or newer than this program
+│  ├─ DataFolderBusy            another process holds the data folder
+│  ├─ Fenced                    another writer took over, or the line generation is stale
+│  └─ IdempotencyConflict       the key was used before with other content
+├─ EffectFailed                 a call to an outside system ended badly, and is known to have
+│  └─ EffectUnknown             it was sent, and nobody can say whether it took effect
+└─ CommandFailed                a command can't go on; its text is the one line that the user sees
+"""
+
+from __future__ import annotations
+
+
+class AutonomicsError(Exception):
+    """Root of the tree."""
+
+
+class InvalidInput(AutonomicsError, ValueError):
+    """Say which value broke which constraint: `expected <name> to be <constraint>, got <value>`."""
+
+    @classmethod
+    def expected(cls, name: str, constraint: str, value: object) -> InvalidInput:
+        """Build the error with its wording; a long value is cut to 200 characters."""
+        shown = repr(value)
+        if len(shown) > 200:
+            shown = f"{shown[:200]}... ({len(shown)} characters)"
+        return cls(f"expected {name} to be {constraint}, got {shown}")
+
+
+class InvalidConfig(InvalidInput):
+    """A setting is unknown or out of range."""
+
+
+class InvalidSpec(InvalidInput):
+    """A child spec or supervisor flag is not usable."""
+
+
+class InvalidRecipe(InvalidInput):
+    """A recipe file breaks the format."""
+
+
+class InvalidSignal(InvalidInput):
+    """A message can't be read as a signal."""
+
+
+class NotCanonical(InvalidInput):
+    """Bytes or a value stand outside the canonical profile."""
+
+
+class CallFailed(AutonomicsError):
+    """A call got no reply."""
+
+
+class NoSuchActor(CallFailed):
+    """No actor lives under that name or reference."""
+
+
+class CallTimedOut(CallFailed):
+    """The reply did not come in time; the request may still be carried out."""
+
+
+class CallingSelf(CallFailed):
+    """An actor called itself and would have waited for ever."""
+
+
+class WouldDeadlock(CallFailed):
+    """The call would have closed a cycle of actors that wait for each other."""
+
+
+class Overloaded(CallFailed):
+    """The mailbox is full and refuses."""
+
+
+class ActorDied(CallFailed):
+    """The callee ended before it replied; `reason` says how."""
+
+    def __init__(self, message: str, reason: object) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StartFailed(AutonomicsError):
+    """A child or a tree did not come up; `reason` says why."""
+
+    def __init__(self, message: str, reason: object) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class LedgerError(AutonomicsError):
+    """The ledger can't do what was asked."""
+
+
+class StoreUnavailable(LedgerError):
+    """The store can't take writes now."""
+
+
+class StoreUnusable(LedgerError):
+    """The store's file is foreign, corrupted or newer than this program."""
+
+
+class DataFolderBusy(LedgerError):
+    """Another process holds the data folder."""
+
+
+class Fenced(LedgerError):
+    """Another writer took over, or the intent was planned under an older line generation."""
+
+
+class IdempotencyConflict(LedgerError):
+    """An idempotency key came again with other content."""
+
+
+class EffectFailed(AutonomicsError):
+    """An outside call failed, and is known to have changed nothing."""
+
+
+class EffectUnknown(EffectFailed):
+    """An outside call was sent, and nobody can say whether it took effect."""
+
+
+class CommandFailed(AutonomicsError):
+    """A command can't go on; the text is the one line that the user sees."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
