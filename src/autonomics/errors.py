@@ -21,6 +21,10 @@ AutonomicsError
 │  ├─ DataFolderBusy            another process holds the data folder
 │  ├─ Fenced                    another writer took over, or the line generation is stale
 │  └─ IdempotencyConflict       the key was used before with other content
+├─ TenantRefused
+│  ├─ NoSuchTenant              nobody has created it; its messages are parked meanwhile
+│  ├─ TenantUnavailable         quarantined or closed; says when to come again
+│  └─ ParkingFull               the sender has parked as much as it may
 ├─ EffectFailed                 a call to an outside system ended badly, and is known to have
 │  └─ EffectUnknown             it was sent, and nobody can say whether it took effect
 └─ CommandFailed                a command can't go on; its text is the one line that the user sees
@@ -127,6 +131,26 @@ class Fenced(LedgerError):
 
 class IdempotencyConflict(LedgerError):
     """An idempotency key came again with other content."""
+
+
+class TenantRefused(AutonomicsError):
+    """A message can't be handed to its tenant."""
+
+
+class NoSuchTenant(TenantRefused):
+    """Nobody has created this tenant."""
+
+
+class TenantUnavailable(TenantRefused):
+    """The tenant can't take messages now; `retry_after_s` says when it may."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ParkingFull(TenantRefused):
+    """The sender has parked as many messages or bytes as it may."""
 
 
 class EffectFailed(AutonomicsError):
