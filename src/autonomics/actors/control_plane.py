@@ -60,7 +60,7 @@ class ControlPlane(Protocol):
         ...
 
     async def receipts(self, log: str, start: int, limit: int) -> tuple[ReceiptView, ...]:
-        """Return receipts of a log (a tenant's handle or `platform`) from `start`, seq ascending."""
+        """Return a log's receipts from `start`, seq ascending; a log is a handle or `platform`."""
         ...
 
     async def related(self, receipt_id: str) -> tuple[ReceiptView, ...]:
