@@ -1,0 +1,192 @@
+"""One table of settings; the only reader of the environment and of `autonomics.toml`.
+
+A setting's value comes, first found first: from a command's option, from the environment
+(`AUTONOMICS_` and its name in capitals), from the configuration file, from its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from autonomics.errors import InvalidConfig
+
+PREFIX = "AUTONOMICS_"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _integer(low: int, high: int) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"an integer from {low} to {high}")
+        return value
+
+    return check
+
+
+def _seconds(low: float, high: float) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                value = None
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
+            raise ValueError(f"seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def _one_of(*choices: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if value not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return value
+
+    return check
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def _path(value: object) -> object:
+    return Path(str(_text(str(value) if isinstance(value, Path) else value)))
+
+
+def _origin(value: object) -> object:
+    text = str(_text(value))
+    if not all(c.isascii() and (c.isalnum() or c in ".-/") for c in text) or text != text.lower():
+        raise ValueError("a lower-case host name, with a path or without, such as ledger.example")
+    return text
+
+
+@attrs.frozen
+class Setting:
+    """One row of the table: how it is checked, what it is when nobody says, what it is for."""
+
+    name: str
+    check: Callable[[object], object]
+    default: object
+    about: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("data", _path, Path("autonomics-data"), "the data folder"),
+    Setting("host", _text, "127.0.0.1", "address that the HTTP server binds"),
+    Setting(
+        "port", _integer(0, 65535), 8080, "port that the HTTP server binds; 0 takes a free one"
+    ),
+    Setting("store", _one_of("sqlite", "memory", "stdout"), "sqlite", "where receipts are kept"),
+    Setting("origin", _origin, "autonomics.local", "host part of every log's origin"),
+    Setting("log_format", _one_of("auto", "json", "text"), "auto", "auto: text on a terminal"),
+    Setting("open_signals", _integer(1, 100_000), 256, "undecided signals that a tenant may hold"),
+    Setting("parked_messages", _integer(1, 1_000_000), 1000, "messages that a sender may park"),
+    Setting("parked_bytes", _integer(1, 2**40), 16 * 2**20, "bytes that a sender may park"),
+    Setting("checkpoint_every_s", _seconds(0.05, 3600), 1.0, "how often grown logs are signed"),
+    Setting("drain_s", _seconds(0, 60), 8.0, "time that requests in flight get at a stop"),
+    Setting(
+        "verify_wait_cap_s",
+        _seconds(0, 86_400),
+        86_400.0,
+        "upper bound on a recipe's wait before it verifies; demo sets it low",
+    ),
+)
+_BY_NAME: Mapping[str, Setting] = {row.name: row for row in SETTINGS}
+
+
+@attrs.frozen
+class Settings:
+    """The settings of one run; a field per row of `SETTINGS`, units in the names."""
+
+    data: Path
+    host: str
+    port: int
+    store: str
+    origin: str
+    log_format: str
+    open_signals: int
+    parked_messages: int
+    parked_bytes: int
+    checkpoint_every_s: float
+    drain_s: float
+    verify_wait_cap_s: float
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can reach the HTTP server."""
+        return self.host in LOOPBACK
+
+
+def load_settings(
+    options: Mapping[str, object | None] | None = None,
+    *,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return the settings from options, environment, file and defaults, in that order.
+
+    Raises InvalidConfig naming the setting, where it was read, its constraint and its value.
+    """
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {row.name: row.default for row in SETTINGS}
+    sources: list[tuple[str, Mapping[str, object | None]]] = [
+        (str(config), _read_file(config) if config else {}),
+        ("the environment", _from_environment(environ)),
+        ("the command line", options or {}),
+    ]
+    for where, values in sources:
+        for name, value in values.items():
+            if value is not None:
+                found[name] = _checked(name, value, where)
+    return Settings(**found)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    names = {PREFIX + row.name.upper(): row.name for row in SETTINGS}
+    unknown = sorted(
+        key for key in environ if key.startswith(PREFIX) and key not in names and environ[key]
+    )
+    if unknown:
+        raise InvalidConfig(_unknown(unknown[0], names, "the environment"))
+    return {names[key]: value for key, value in environ.items() if key in names and value}
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"can't read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{path} is not valid TOML: {error}") from None
+
+
+def _checked(name: str, value: object, where: str) -> object:
+    row = _BY_NAME.get(name)
+    if row is None:
+        raise InvalidConfig(_unknown(name, _BY_NAME, where))
+    try:
+        return row.check(value)
+    except ValueError as error:
+        raise InvalidConfig(f"expected {name} to be {error}, got {value!r} in {where}") from None
+
+
+def _unknown(name: str, known: Mapping[str, object], where: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown setting {name} in {where}{hint}"
