@@ -19,6 +19,7 @@ AutonomicsError
 │  ├─ StoreUnavailable          the store can't take writes now; try again later
 │  ├─ StoreUnusable             the file is foreign, corrupted or newer than this program
 │  ├─ DataFolderBusy            another process holds the data folder
+│  ├─ LogForked                 a checkpoint contradicts the log, or one that was signed before
 │  ├─ Fenced                    another writer took over, or the line generation is stale
 │  └─ IdempotencyConflict       the key was used before with other content
 ├─ TenantRefused
@@ -123,6 +124,10 @@ class StoreUnusable(LedgerError):
 
 class DataFolderBusy(LedgerError):
     """Another process holds the data folder."""
+
+
+class LogForked(LedgerError):
+    """A checkpoint contradicts the log, or one that was signed before."""
 
 
 class Fenced(LedgerError):

@@ -1,0 +1,1 @@
+"""One module per `Store`; the port stands in `autonomics.receipts.store`."""

@@ -1,0 +1,190 @@
+"""A store in memory: for tests, simulation and demos. Nothing survives the process.
+
+It needs no thread and never waits, so a simulation can run it under any clock.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from autonomics.errors import Fenced, InvalidInput, LogForked, StoreUnavailable
+from autonomics.receipts.checkpoint import contradicts, parse_checkpoint
+from autonomics.receipts.log import LogHead, Receipt
+from autonomics.receipts.store import (
+    Batch,
+    BatchResult,
+    Commit,
+    CommitResult,
+    Committed,
+    Fence,
+    KeyRecord,
+    refuse_batch,
+)
+
+
+@attrs.define
+class _Log:
+    head: LogHead
+    receipts: list[Receipt] = attrs.Factory(list)
+    idem: dict[str, int] = attrs.Factory(dict)
+    checkpoints: dict[int, bytes] = attrs.Factory(dict)
+
+
+class MemoryMedium:
+    """What a disk would keep: several stores may be opened on it, one after the other."""
+
+    def __init__(self) -> None:
+        self.fence = Fence(0, 0)
+        self.logs: dict[str, _Log] = {}
+        self.line_generation = 0
+        self.keys: dict[str, KeyRecord] = {}
+        self.meta: dict[str, bytes] = {}
+
+
+class MemoryStore:
+    """`Store` over a medium; a new medium unless one is given."""
+
+    def __init__(self, medium: MemoryMedium | None = None) -> None:
+        self._medium = MemoryMedium() if medium is None else medium
+        self._is_open = False
+        self._epoch = 0
+
+    async def open(self) -> Fence:
+        """Raise the epoch; whoever had the medium before can't commit any more."""
+        medium = self._medium
+        self._epoch = medium.fence.epoch + 1
+        medium.fence = Fence(self._epoch, medium.fence.commit)
+        self._is_open = True
+        return medium.fence
+
+    async def close(self) -> None:
+        """Let go of the medium, which keeps what was committed."""
+        self._is_open = False
+
+    async def fence(self) -> Fence:
+        """The medium's fence."""
+        return self._opened().fence
+
+    async def commit(self, commit: Commit) -> CommitResult:
+        """Apply the batches that fit; each log is changed whole or not at all."""
+        medium = self._opened()
+        if commit.fence != medium.fence:
+            raise Fenced(f"expected {commit.fence}, the store is at {medium.fence}")
+        results: list[BatchResult] = [self._apply(batch) for batch in commit.batches]
+        medium.fence = Fence(medium.fence.epoch, medium.fence.commit + 1)
+        return CommitResult(medium.fence, tuple(results))
+
+    def _apply(self, batch: Batch) -> BatchResult:
+        medium = self._medium
+        log = medium.logs.get(batch.origin) or _Log(LogHead.empty(batch.origin))
+        refused = refuse_batch(batch, log.head, medium.line_generation, log.idem.get)
+        if refused is not None:
+            return refused
+        log.head = batch.head
+        log.receipts.extend(batch.receipts)
+        log.idem.update(batch.idem)
+        medium.logs[batch.origin] = log
+        return Committed(batch.head)
+
+    async def heads(self) -> list[LogHead]:
+        """Heads of all logs, by origin."""
+        return [log.head for _, log in sorted(self._opened().logs.items())]
+
+    async def head(self, origin: str) -> LogHead:
+        """Head of one log."""
+        log = self._opened().logs.get(origin)
+        return LogHead.empty(origin) if log is None else log.head
+
+    async def read(self, origin: str, start: int, limit: int) -> list[Receipt]:
+        """Receipts from `start` on."""
+        expect_range(start, limit)
+        log = self._opened().logs.get(origin)
+        return [] if log is None else log.receipts[start : start + limit]
+
+    async def leaf_hashes(self, origin: str, size: int) -> list[bytes]:
+        """Hashes of the first `size` leaves."""
+        log = self._opened().logs.get(origin)
+        hashes = [] if log is None else [receipt.leaf_hash for receipt in log.receipts]
+        if not 0 <= size <= len(hashes):
+            raise InvalidInput.expected("size", f"at most {len(hashes)}", size)
+        return hashes[:size]
+
+    async def find_idem(self, origin: str, idem_hash: str) -> int | None:
+        """Seq that a key leads to."""
+        log = self._opened().logs.get(origin)
+        return None if log is None else log.idem.get(idem_hash)
+
+    async def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
+        """Forget payload and salt."""
+        self._opened()
+        expect_erasure(await self.read(origin, max(erasure_seq, 0), 1), seq, erasure_seq)
+        receipts = self._medium.logs[origin].receipts
+        receipts[seq] = attrs.evolve(receipts[seq], salt=None, payload=None)
+
+    async def save_checkpoint(self, note: bytes) -> None:
+        """Keep a checkpoint."""
+        checkpoint = parse_checkpoint(note)
+        log = self._opened().logs.get(checkpoint.origin)
+        hashes = [] if log is None else [receipt.leaf_hash for receipt in log.receipts]
+        problem = contradicts(checkpoint, hashes)
+        if problem is not None or log is None:
+            raise LogForked(f"{checkpoint.origin}: {problem}")
+        log.checkpoints[checkpoint.size] = note
+
+    async def latest_checkpoint(self, origin: str) -> bytes | None:
+        """The checkpoint of the largest size."""
+        log = self._opened().logs.get(origin)
+        return log.checkpoints[max(log.checkpoints)] if log and log.checkpoints else None
+
+    async def set_line_generation(self, generation: int) -> None:
+        """Move the line on."""
+        medium = self._opened()
+        self._expect_own()
+        if generation < medium.line_generation:
+            raise Fenced(f"line generation {generation} is before {medium.line_generation}")
+        medium.line_generation = generation
+
+    async def line_generation(self) -> int:
+        """Where the line is."""
+        return self._opened().line_generation
+
+    async def save_key(self, record: KeyRecord) -> None:
+        """Insert or replace by id."""
+        self._opened().keys[record.id] = record
+
+    async def keys(self) -> list[KeyRecord]:
+        """All key records."""
+        return [record for _, record in sorted(self._opened().keys.items())]
+
+    async def get_meta(self, name: str) -> bytes | None:
+        """One value."""
+        return self._opened().meta.get(name)
+
+    async def put_meta(self, name: str, value: bytes) -> None:
+        """Set one value."""
+        self._opened().meta[name] = value
+
+    async def put_meta_once(self, name: str, value: bytes) -> bytes:
+        """Set one value unless it stands."""
+        return self._opened().meta.setdefault(name, value)
+
+    def _opened(self) -> MemoryMedium:
+        if not self._is_open:
+            raise StoreUnavailable("the store is not open")
+        return self._medium
+
+    def _expect_own(self) -> None:
+        if self._medium.fence.epoch != self._epoch:
+            raise Fenced(f"epoch {self._epoch} is over, the store is at {self._medium.fence.epoch}")
+
+
+def expect_range(start: int, limit: int) -> None:
+    """Refuse a range that no store can read."""
+    if start < 0 or limit < 0:
+        raise InvalidInput.expected("start and limit", "natural numbers", (start, limit))
+
+
+def expect_erasure(found: list[Receipt], seq: int, erasure_seq: int) -> None:
+    """Refuse to erase what no erasure receipt names."""
+    if not found or (found[0].fields.kind, found[0].fields.ref) != ("erasure", seq):
+        raise InvalidInput.expected("erasure_seq", f"an erasure of receipt {seq}", erasure_seq)
