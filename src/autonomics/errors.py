@@ -15,6 +15,8 @@ AutonomicsError
 │  ├─ Overloaded
 │  └─ ActorDied
 ├─ StartFailed                  a child or tree did not come up; what had started was stopped again
+├─ ChildRefused                 a supervisor may not do that to this child now
+├─ Unstoppable                  an actor outlived its grace and its cancellation
 ├─ LedgerError
 │  ├─ StoreUnavailable          the store can't take writes now; try again later
 │  ├─ StoreUnusable             the file is foreign, corrupted or newer than this program
@@ -108,6 +110,18 @@ class StartFailed(AutonomicsError):
     def __init__(self, message: str, reason: object) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ChildRefused(AutonomicsError):
+    """A supervisor may not do that to this child now; `rule` is the stable word for why."""
+
+    def __init__(self, message: str, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class Unstoppable(AutonomicsError):
+    """An actor outlived its grace and its cancellation; it is a zombie until its task ends."""
 
 
 class LedgerError(AutonomicsError):

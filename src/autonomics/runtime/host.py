@@ -1,0 +1,275 @@
+"""The runtime: names, timers, counters, and the roots of the tree."""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import math
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from autonomics.errors import InvalidInput, StartFailed
+from autonomics.runtime.actor import Behaviour
+from autonomics.runtime.incarnation import CURRENT, Incarnation, Limits, launch
+from autonomics.runtime.interrupt import obey_signals
+from autonomics.runtime.message import AlreadyStarted
+from autonomics.runtime.reason import ExitReason, NoProcess, Shutdown
+from autonomics.runtime.ref import ActorRef, Address, Monitor, NamedRef
+from autonomics.runtime.timer import Timer, TimerQueue
+from autonomics.telemetry import emit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@attrs.frozen
+class RuntimeStatistics:
+    """Counters of a runtime.
+
+    `dead_letters` counts messages to the dead and messages that the dead had not read;
+    `late_replies` answers that nobody waited for any more.
+    """
+
+    actors: int
+    names: int
+    zombies: int
+    timers: int
+    dead_letters: int
+    late_replies: int
+
+
+class Runtime:
+    """Hosts actors. Made by `open_runtime`; its methods are synchronous unless they wait."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.timers = TimerQueue()
+        self.base_context = contextvars.copy_context()
+        # A runtime opened by an actor's code is nobody's child.
+        self.base_context.run(CURRENT.set, None)
+        self.body = trio.CancelScope()
+        self.late_replies = 0
+        self.dead_letters = 0
+        self.zombies = 0
+        self.is_stopping = False
+        self.interrupted_by: str | None = None
+        self._nursery = nursery
+        self._numbers = itertools.count(1)
+        self._names: dict[str, Incarnation] = {}
+        # Dicts as ordered sets: roots are stopped in the reverse order of their starts.
+        self._living: dict[Incarnation, None] = {}
+        self._roots: dict[Incarnation, None] = {}
+
+    async def start(
+        self,
+        factory: Callable[[], Behaviour],
+        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the field
+        grace_s: float = 5.0,
+        init_deadline_s: float = 5.0,
+        confirm_s: float = 1.0,
+    ) -> ActorRef:
+        """Start a root of the tree and wait until it serves.
+
+        Its path is `id`, else its name. Nobody restarts it: that is what supervisors are for.
+        Raises StartFailed; nothing is left of it then.
+        """
+        path = id or name or f"actor-{next(self._numbers)}"
+        limits = Limits(grace_s=grace_s, init_deadline_s=init_deadline_s, confirm_s=confirm_s)
+        incarnation = launch(
+            self, self._nursery, factory, path=path, name=name, owner=self, limits=limits
+        )
+        self._roots[incarnation] = None
+        await incarnation.await_started()
+        return incarnation.ref
+
+    def named(self, name: str) -> NamedRef:
+        """Address whoever has the name at the time of use."""
+        return NamedRef(self, name)
+
+    def whereis(self, name: str) -> ActorRef | None:
+        """Find the incarnation that has the name now."""
+        found = self._names.get(name)
+        return None if found is None else found.ref
+
+    def roots(self) -> Sequence[ActorRef]:
+        """List what `start` has started and has not ended, in start order."""
+        return tuple(root.ref for root in self._roots)
+
+    def statistics(self) -> RuntimeStatistics:
+        """Read the counters."""
+        return RuntimeStatistics(
+            actors=len(self._living),
+            names=len(self._names),
+            zombies=self.zombies,
+            timers=len(self.timers),
+            dead_letters=self.dead_letters,
+            late_replies=self.late_replies,
+        )
+
+    def living_paths(self) -> tuple[str, ...]:
+        """List the paths of all incarnations whose task has not ended, in start order."""
+        return tuple(incarnation.path for incarnation in self._living)
+
+    def send_after(self, delay_s: float, target: ActorRef, message: object) -> Timer:
+        """Give `message` to the target's `handle_info`, not earlier than in `delay_s` seconds."""
+        incarnation = target.incarnation
+
+        def fire() -> None:
+            incarnation.timers.discard(timer)
+            incarnation.inform(message)
+
+        timer = self.timers.set(_seconds("delay_s", delay_s), fire)
+        incarnation.timers.add(timer)
+        return timer
+
+    def send_every(self, interval_s: float, target: ActorRef, message: object) -> Timer:
+        """Do the same at each interval; ends with the target."""
+        if _seconds("interval_s", interval_s) == 0:
+            raise InvalidInput.expected("interval_s", "positive", interval_s)
+        incarnation = target.incarnation
+
+        def fire() -> None:
+            if incarnation.inform(message):
+                timer.rearm(interval_s, fire)
+
+        timer = self.timers.set(interval_s, fire)
+        incarnation.timers.add(timer)
+        return timer
+
+    def interrupt(self, cause: str) -> None:
+        """Stop the whole tree: the body of `open_runtime` is cancelled, then all stops in order.
+
+        Nothing is started or restarted from here on. A `KeyboardInterrupt` or `SIGINT` is raised
+        again once the tree is down.
+        """
+        if self.interrupted_by is None:
+            self.interrupted_by = cause
+            self.is_stopping = True
+            self.body.cancel(reason=cause)
+            emit("runtime.interrupted", cause=cause)
+
+    # For incarnations and supervisors
+
+    def check_start(self, path: str, name: str | None) -> None:
+        """Raise StartFailed while stopping, and for a name that is taken."""
+        if self.is_stopping:
+            raise StartFailed(f"{path} did not start: the runtime stops", Shutdown("stopping"))
+        if name is None:
+            return
+        if not name:
+            raise InvalidInput.expected("name", "a non-empty string", name)
+        taken = self._names.get(name)
+        if taken is not None:
+            reason = AlreadyStarted(name, taken.path)
+            raise StartFailed(f"{path} did not start: {name!r} is {taken.path}", reason)
+
+    def remember(self, incarnation: Incarnation) -> None:
+        """Register a new incarnation and its name."""
+        self._living[incarnation] = None
+        if incarnation.name is not None:
+            self._names[incarnation.name] = incarnation
+
+    def release_name(self, incarnation: Incarnation) -> None:
+        """Free its name, unless a successor has it already."""
+        name = incarnation.name
+        if name is not None and self._names.get(name) is incarnation:
+            del self._names[name]
+
+    def forget(self, incarnation: Incarnation) -> None:
+        """Drop an incarnation whose task has ended."""
+        self._living.pop(incarnation, None)
+        self._roots.pop(incarnation, None)
+
+    def child_exited(self, incarnation: Incarnation, reason: ExitReason) -> None:
+        """Nothing follows from the end of a root; `forget` has it off the list."""
+
+    def watch(self, address: Address, target: Incarnation | None, tag: object) -> Monitor:
+        """Make the current actor watch the target; Down(NoProcess()) at once if it is dead."""
+        watcher = CURRENT.get()
+        if watcher is None or not watcher.behaviour.takes_mail:
+            raise InvalidInput(
+                "monitor() tells an actor through handle_info; elsewhere await wait_down()"
+            )
+        monitor = Monitor(address, target, watcher, tag)
+        if target is None or target.state == "dead":
+            monitor.fire(NoProcess())
+        else:
+            target.monitored_by[monitor] = None
+            watcher.monitors.add(monitor)
+        return monitor
+
+    async def stop(self, within_s: float) -> None:
+        """Stop the roots in reverse order; after `within_s` cancel everything that is left."""
+        self.is_stopping = True
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + within_s) as patience:
+            while self._roots:
+                root = next(reversed(self._roots))
+                if await root.stop(Shutdown()) is None:
+                    self._roots.pop(root)  # a zombie: its task alone keeps the nursery open
+        if patience.cancelled_caught:
+            emit("runtime.stop_overdue", paths=self.living_paths(), within_s=within_s)
+            for incarnation in self._living:
+                incarnation.kill("the runtime's stop was overdue")
+
+
+@asynccontextmanager
+async def open_runtime(
+    *, stop_within_s: float = 60.0, with_signals: bool = False
+) -> AsyncGenerator[Runtime]:
+    """Open a runtime for the length of an `async with` block.
+
+    Leaving the block, by whatever way, stops the tree in order. If something is left after
+    `stop_within_s` seconds, all of it is cancelled at once. The block itself is cancelled when the
+    runtime is interrupted. `with_signals` lets SIGINT and SIGTERM do that instead of raising
+    KeyboardInterrupt inside some child; a second signal ends the process with a list of what is
+    stuck.
+    """
+    failure: BaseException | None = None
+    timers_scope, signals_scope = trio.CancelScope(shield=True), trio.CancelScope(shield=True)
+    # Two nurseries: timers and signals must still work while the actors are stopping, and while
+    # a zombie keeps the inner one open.
+    async with trio.open_nursery() as services:
+        async with trio.open_nursery() as actors:
+            runtime = Runtime(actors)
+            services.start_soon(_run_timers, timers_scope, runtime.timers)
+            if with_signals:
+                await services.start(_run_signals, signals_scope, runtime)
+            try:
+                with runtime.body:
+                    yield runtime
+            except BaseException as error:  # noqa: BLE001 - raised below, outside the nurseries
+                # Raised inside, even one ValueError of the block would come out as a group.
+                failure = error
+            await runtime.stop(stop_within_s)
+        timers_scope.cancel(reason="the tree is down")
+        signals_scope.cancel(reason="the tree is down")
+    if failure is not None:
+        raise failure
+    if runtime.interrupted_by in ("KeyboardInterrupt", "SIGINT"):
+        raise KeyboardInterrupt
+
+
+async def _run_timers(scope: trio.CancelScope, timers: TimerQueue) -> None:
+    with scope:
+        await timers.run()
+
+
+async def _run_signals(
+    scope: trio.CancelScope,
+    runtime: Runtime,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with scope:
+        await obey_signals(runtime, task_status=task_status)
+
+
+def _seconds(name: str, value: float) -> float:
+    if not (0 <= value < math.inf):
+        raise InvalidInput.expected(name, "a finite number of seconds, not negative", value)
+    return value

@@ -1,0 +1,98 @@
+"""What passes between actors, and what their callbacks may answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import attrs
+
+from autonomics.runtime.reason import ExitReason, NoProcess, Normal
+
+if TYPE_CHECKING:
+    from autonomics.runtime.ref import Address, Monitor
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Call(Generic[R_co]):
+    """A message that is answered; its type argument is the type of the reply.
+
+    Subclass it with `attrs.frozen`: `class GetCount(Call[int])`.
+    """
+
+    __slots__ = ()
+
+
+class NoReply:
+    """The type of NO_REPLY."""
+
+    def __repr__(self) -> str:
+        return "NO_REPLY"
+
+
+NO_REPLY: Final = NoReply()
+"""Returned by `handle_call`: somebody will answer the ReplyTo later, or the callee's end will."""
+
+
+@attrs.frozen
+class Stop:
+    """Returned by a callback: end with this reason.
+
+    From `handle_call` it may carry the reply, which is sent after `terminate` has run and before
+    anybody hears of the end.
+    """
+
+    reason: ExitReason = attrs.field(factory=Normal)
+    reply: Any = NO_REPLY
+
+
+@attrs.frozen
+class Continue:
+    """Returned by `init`: hand this to `handle_continue` before the first message."""
+
+    message: object
+
+
+@attrs.frozen
+class Ignore:
+    """Returned by `init`: do not start, and that is fine."""
+
+
+IGNORE: Final = Ignore()
+
+
+@attrs.frozen
+class Refuse:
+    """Returned by `init`: can't start, for this reason; no crash, no report."""
+
+    reason: object
+
+
+@attrs.frozen
+class Down:
+    """The one message that a monitor leads to, behind all that the dead had sent before."""
+
+    ref: Address
+    reason: ExitReason | NoProcess
+    tag: object = None
+    monitor: Monitor | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.frozen
+class AlreadyStarted:
+    """Why a start failed: the name belongs to another incarnation."""
+
+    name: str
+    path: str
+
+
+@attrs.frozen
+class InitTimedOut:
+    """Why a start failed: `init` outlived its deadline and was cancelled."""
+
+    deadline_s: float
+
+
+@attrs.frozen
+class NeverStarted:
+    """Why a start failed: a Worker's `run` returned without having called `started`."""
