@@ -13,9 +13,8 @@ from typing import Protocol
 import attrs
 
 from autonomics.errors import Fenced, IdempotencyConflict, InvalidInput, LedgerError
-from autonomics.receipts import verify
 from autonomics.receipts.entry import Entry, hash_idem
-from autonomics.receipts.log import LogHead, Receipt
+from autonomics.receipts.log import LogHead, Receipt, extend_head
 
 
 @attrs.frozen
@@ -112,6 +111,7 @@ BatchResult = Committed | Refused
 def refuse_batch(
     batch: Batch,
     head: LogHead,
+    epoch: int,
     line_generation: int,
     find_idem: Callable[[str], int | None],
 ) -> Refused | None:
@@ -124,6 +124,10 @@ def refuse_batch(
             Fenced(
                 f"{head.origin} has {head.size} receipts, the batch expects {batch.expected_size}"
             )
+        )
+    if batch.head.epoch != epoch:
+        return Refused(
+            Fenced(f"{head.origin}: written in epoch {batch.head.epoch}, the store is in {epoch}")
         )
     if not _extends(batch, head):
         return Refused(
@@ -146,22 +150,8 @@ def refuse_batch(
 
 
 def _extends(batch: Batch, head: LogHead) -> bool:
-    """True if the leaves chain on from `head` and lead to the batch's own head.
-
-    The leaves are ours and canonical, so looking for the two fields as text is exact and cheap.
-    """
-    prev, size, frontier = head.prev, head.size, list(head.frontier)
-    for receipt in batch.receipts:
-        place = b'"prev":"%b"' % prev.hex().encode(), b'"seq":%d,' % size
-        if receipt.seq != size or any(part not in receipt.leaf for part in place):
-            return False
-        prev = verify.leaf_hash(receipt.leaf)
-        verify.push_leaf(size, frontier, prev)
-        size += 1
-    after = batch.head
-    return (after.origin, after.size, after.prev) == (head.origin, size, prev) and (
-        after.epoch >= head.epoch and after.frontier == tuple(frontier)
-    )
+    """True if the leaves chain on from `head` and lead to the batch's own head."""
+    return extend_head(head, batch.head.epoch, [r.leaf for r in batch.receipts]) == batch.head
 
 
 @attrs.frozen
@@ -170,6 +160,18 @@ class CommitResult:
 
     fence: Fence
     results: tuple[BatchResult, ...]
+
+
+def expect_range(start: int, limit: int) -> None:
+    """Refuse a range that no store can read."""
+    if start < 0 or limit < 0:
+        raise InvalidInput.expected("start and limit", "natural numbers", (start, limit))
+
+
+def expect_erasure(found: Sequence[Receipt], seq: int, erasure_seq: int) -> None:
+    """Refuse to erase what no erasure receipt names."""
+    if not found or (found[0].fields.kind, found[0].fields.ref) != ("erasure", seq):
+        raise InvalidInput.expected("erasure_seq", f"an erasure of receipt {seq}", erasure_seq)
 
 
 @attrs.frozen(kw_only=True)
@@ -204,7 +206,10 @@ class Store(Protocol):
         ...
 
     async def commit(self, commit: Commit) -> CommitResult:
-        """Make batches durable, or refuse them one by one; Fenced when the fence is another's."""
+        """Make batches durable, or refuse them one by one; Fenced when the fence is another's.
+
+        The commit number rises by one if any batch was taken, else nothing changes.
+        """
         ...
 
     async def heads(self) -> list[LogHead]:

@@ -18,6 +18,8 @@ from autonomics.receipts.store import (
     Committed,
     Fence,
     KeyRecord,
+    expect_erasure,
+    expect_range,
     refuse_batch,
 )
 
@@ -69,15 +71,18 @@ class MemoryStore:
         """Apply the batches that fit; each log is changed whole or not at all."""
         medium = self._opened()
         if commit.fence != medium.fence:
-            raise Fenced(f"expected {commit.fence}, the store is at {medium.fence}")
+            raise Fenced(f"the commit names {commit.fence}, the store is at {medium.fence}")
         results: list[BatchResult] = [self._apply(batch) for batch in commit.batches]
-        medium.fence = Fence(medium.fence.epoch, medium.fence.commit + 1)
+        if any(isinstance(result, Committed) for result in results):
+            medium.fence = Fence(medium.fence.epoch, medium.fence.commit + 1)
         return CommitResult(medium.fence, tuple(results))
 
     def _apply(self, batch: Batch) -> BatchResult:
         medium = self._medium
         log = medium.logs.get(batch.origin) or _Log(LogHead.empty(batch.origin))
-        refused = refuse_batch(batch, log.head, medium.line_generation, log.idem.get)
+        refused = refuse_batch(
+            batch, log.head, medium.fence.epoch, medium.line_generation, log.idem.get
+        )
         if refused is not None:
             return refused
         log.head = batch.head
@@ -176,15 +181,3 @@ class MemoryStore:
     def _expect_own(self) -> None:
         if self._medium.fence.epoch != self._epoch:
             raise Fenced(f"epoch {self._epoch} is over, the store is at {self._medium.fence.epoch}")
-
-
-def expect_range(start: int, limit: int) -> None:
-    """Refuse a range that no store can read."""
-    if start < 0 or limit < 0:
-        raise InvalidInput.expected("start and limit", "natural numbers", (start, limit))
-
-
-def expect_erasure(found: list[Receipt], seq: int, erasure_seq: int) -> None:
-    """Refuse to erase what no erasure receipt names."""
-    if not found or (found[0].fields.kind, found[0].fields.ref) != ("erasure", seq):
-        raise InvalidInput.expected("erasure_seq", f"an erasure of receipt {seq}", erasure_seq)

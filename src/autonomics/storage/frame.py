@@ -1,0 +1,77 @@
+"""What one commit writes: a msgpack frame with the leaves of all its batches as opaque bytes.
+
+The frames are the store's truth. Which receipt stands where, and which idempotency key leads to
+which, are indexes that can be rebuilt from them. msgpack is never hashed into a log; the frame's
+digest only tells torn or edited rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import attrs
+import msgpack
+
+from autonomics.errors import StoreUnusable
+
+# A payload row's number: commit in the high bits, the receipt's place in its frame in the low ones.
+PLACE_BITS = 20
+MAX_RECEIPTS = 1 << PLACE_BITS
+
+
+@attrs.frozen
+class FrameBatch:
+    """The leaves of one log in one commit; `place` counts receipts of the frame before them."""
+
+    log_id: int
+    first_seq: int
+    place: int
+    leaves: list[bytes]
+    idem: list[tuple[bytes, int]]
+
+    def payload_id(self, commit: int, seq: int) -> int:
+        """Row number of a receipt's payload."""
+        return commit << PLACE_BITS | self.place + seq - self.first_seq
+
+
+Row = tuple[int, int, list[bytes], list[tuple[bytes, int]]]
+
+
+@attrs.frozen
+class Frame:
+    """One commit; a batch takes shape when it is asked for, since a reader of one log needs one."""
+
+    commit: int
+    epoch: int
+    rows: list[Row]
+
+    def batch(self, position: int) -> FrameBatch:
+        """The batch at a position."""
+        log_id, first_seq, leaves, idem = self.rows[position]
+        place = sum(len(row[2]) for row in self.rows[:position])
+        return FrameBatch(log_id, first_seq, place, leaves, [(key, seq) for key, seq in idem])
+
+    def batches(self) -> Iterator[FrameBatch]:
+        """All batches, in order."""
+        return map(self.batch, range(len(self.rows)))
+
+
+_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+
+
+def encode_frame(epoch: int, batches: Sequence[FrameBatch]) -> tuple[bytes, bytes]:
+    """Return body and digest."""
+    rows = [(batch.log_id, batch.first_seq, batch.leaves, batch.idem) for batch in batches]
+    body = cast("bytes", _packer.pack((epoch, rows)))
+    return body, hashlib.sha256(body).digest()
+
+
+def decode_frame(commit: int, body: bytes, digest: bytes) -> Frame:
+    """Read a frame; StoreUnusable if it is not what was written."""
+    if hashlib.sha256(body).digest() != digest:
+        raise StoreUnusable(f"frame {commit} was changed or torn: its digest differs")
+    # The digest held, so the shape is ours.
+    epoch, rows = cast("tuple[int, list[Row]]", msgpack.unpackb(body))
+    return Frame(commit, epoch, rows)

@@ -1,0 +1,136 @@
+"""The SQLite file: its tables, its marks, and the check that it is ours before a write."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+from pathlib import Path
+
+from autonomics.errors import StoreUnusable
+
+APPLICATION_ID = 0x41544E4D  # "ATNM"
+SCHEMA_VERSION = 1
+
+# `frame` is the truth; `span` and `idem` are indexes over it; a payload stands in a row of its own
+# so that it can be erased. `log` gives each origin a short number.
+TABLES = (
+    (
+        "CREATE TABLE fence (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL,"
+        " commit_no INTEGER NOT NULL, line_generation INTEGER NOT NULL) STRICT"
+    ),
+    "CREATE TABLE log (id INTEGER PRIMARY KEY, origin TEXT NOT NULL UNIQUE) STRICT",
+    (
+        "CREATE TABLE frame (commit_no INTEGER PRIMARY KEY, body BLOB NOT NULL,"
+        " digest BLOB NOT NULL) STRICT"
+    ),
+    (
+        "CREATE TABLE span (log_id INTEGER NOT NULL, first_seq INTEGER NOT NULL,"
+        " commit_no INTEGER NOT NULL, position INTEGER NOT NULL,"
+        " PRIMARY KEY (log_id, first_seq)) STRICT, WITHOUT ROWID"
+    ),
+    "CREATE TABLE payload (id INTEGER PRIMARY KEY, salt BLOB NOT NULL, body BLOB NOT NULL) STRICT",
+    (
+        "CREATE TABLE idem (log_id INTEGER NOT NULL, hash BLOB NOT NULL, seq INTEGER NOT NULL,"
+        " PRIMARY KEY (log_id, hash)) STRICT, WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE checkpoint (log_id INTEGER NOT NULL, size INTEGER NOT NULL,"
+        " note BLOB NOT NULL, PRIMARY KEY (log_id, size)) STRICT, WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE api_key (id TEXT PRIMARY KEY, hash TEXT NOT NULL, role TEXT NOT NULL,"
+        " tenant TEXT, created_at TEXT NOT NULL, revoked_at TEXT) STRICT, WITHOUT ROWID"
+    ),
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+)
+
+
+def check_header(path: Path) -> bool:
+    """Look at the first bytes, without SQLite; False if there is no file yet.
+
+    StoreUnusable if it is another program's, or a newer version's.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        return False
+    if not header:
+        return False
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise StoreUnusable(f"{path} is not a store of autonomics: it is no SQLite file")
+    (version,) = struct.unpack_from(">I", header, 60)
+    (application,) = struct.unpack_from(">I", header, 68)
+    check_marks(path, application, version)
+    return True
+
+
+def check_marks(path: Path, application: int, version: int) -> None:
+    """Compare the marks that the file carries with ours."""
+    if application != APPLICATION_ID:
+        raise StoreUnusable(f"{path} is not a store of autonomics: another program made it")
+    if version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"{path} has schema {version}, this program knows up to {SCHEMA_VERSION}: upgrade it"
+        )
+    if version != SCHEMA_VERSION:
+        raise StoreUnusable(f"{path} has schema {version}, which no release ever wrote")
+
+
+def check_schema(path: Path, connection: sqlite3.Connection) -> None:
+    """Hold marks, tables and page structure to what we wrote."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    check_marks(path, application, version)
+    rows = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    found = {sql for (sql,) in rows}
+    if difference := found.symmetric_difference(TABLES):
+        raise StoreUnusable(f"{path} has another schema: {min(difference)[:60]!r}")
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if result != "ok":
+        raise StoreUnusable(f"{path} is corrupted: {result}")
+
+
+def create_file(path: Path) -> None:
+    """Make the file, readable by its owner alone, with its tables, in one transaction."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        for table in TABLES:
+            connection.execute(table)
+        connection.execute("INSERT INTO fence VALUES (1, 0, 0, 0)")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A new file's name is durable only when its folder is.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open so that nothing on disk changes: after a clean end not even a -shm file is made."""
+    wal = path.with_name(path.name + "-wal")
+    needs_wal = wal.exists() and wal.stat().st_size > 0
+    mode = "mode=ro" if needs_wal else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open as the one writer: write-ahead log, every commit synced, erased rows overwritten."""
+    # Trio may run the jobs in turn on several threads; a limiter keeps them one at a time.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
