@@ -111,9 +111,9 @@ class Runtime:
             late_replies=self.late_replies,
         )
 
-    def living_paths(self) -> tuple[str, ...]:
-        """List the paths of all incarnations whose task has not ended, in start order."""
-        return tuple(incarnation.path for incarnation in self._living)
+    def living(self) -> Sequence[ActorRef]:
+        """List all incarnations whose task has not ended, zombies included, in start order."""
+        return tuple(incarnation.ref for incarnation in self._living)
 
     def send_after(self, delay_s: float, target: ActorRef, message: object) -> Timer:
         """Give `message` to the target's `handle_info`, not earlier than in `delay_s` seconds."""
@@ -212,7 +212,8 @@ class Runtime:
                 if await root.stop(Shutdown()) is None:
                     self._roots.pop(root)  # a zombie: its task alone keeps the nursery open
         if patience.cancelled_caught:
-            emit("runtime.stop_overdue", paths=self.living_paths(), within_s=within_s)
+            paths = tuple(ref.path for ref in self.living())
+            emit("runtime.stop_overdue", paths=paths, within_s=within_s)
             for incarnation in self._living:
                 incarnation.kill("the runtime's stop was overdue")
 

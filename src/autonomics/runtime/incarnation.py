@@ -107,7 +107,7 @@ class Incarnation:
         self.monitors: set[Monitor] = set()
         self.timers: set[Timer] = set()
         # What an end without an error will mean; None as long as nobody has asked for one.
-        self._fate: ExitReason | None = None
+        self.fate: ExitReason | None = None
         self._patience: trio.CancelScope | None = None
         # One lot for every change of state instead of one Event for each: an idle actor is small.
         self._news = trio.lowlevel.ParkingLot()
@@ -124,7 +124,7 @@ class Incarnation:
                 own = await self.behaviour.live()
             except BaseException as caught:  # noqa: BLE001 - the actor loop: M1 decides what it was
                 error = caught
-        self._finish(classify(error, self._fate, own))
+        self._finish(classify(error, self.fate, own))
 
     def announce_started(self) -> None:
         """Let the starter go on."""
@@ -154,7 +154,7 @@ class Incarnation:
             if self.state == "starting":
                 self.start_failure = InitTimedOut(self.limits.init_deadline_s)
                 self._cancel(Killed("init deadline"))
-                await self._confirm()
+                await self.confirm()
         if self.start_failure is not None:
             failure = self.start_failure
             raise StartFailed(f"{self.path} did not start: {failure!r}", failure)
@@ -166,7 +166,7 @@ class Incarnation:
         if self.state == "dead" or self.asked is not None:
             return
         self.asked = reason
-        self._fate = self._fate or reason
+        self.fate = self.fate or reason
         if self.state == "running":
             self.state = "stopping"
         if not self.behaviour.traps:
@@ -198,7 +198,7 @@ class Incarnation:
                     await self._until_settled()
             if self.is_alive:
                 self._cancel(Killed("grace exceeded" if grace_s > 0 else "brutal kill"))
-                await self._confirm()
+                await self.confirm()
         return self.exit_reason
 
     async def wait_dead(self) -> ExitReason:
@@ -215,7 +215,7 @@ class Incarnation:
         """Give it up: nobody can reach or wait for it any more, though its task is still there."""
         self.state = "zombie"
         self.runtime.zombies += 1
-        self._part_from_callers(self._fate or Killed())
+        self._part_from_callers(self.fate or Killed())
         self._news.unpark_all()
         emit("actor.zombie", path=self.path)
 
@@ -322,10 +322,11 @@ class Incarnation:
     def _cancel(self, fate: Killed) -> None:
         if self.state == "dead":
             return
-        self._fate = fate
+        self.fate = fate
         self.scope.cancel(reason=f"{self.path}: {fate.reason}")
 
-    async def _confirm(self) -> None:
+    async def confirm(self) -> None:
+        """Wait for the end of what has been cancelled; call it a zombie after the confirm time."""
         with trio.move_on_after(self.limits.confirm_s):
             await self._until_settled()
         if self.is_alive:

@@ -30,7 +30,7 @@ async def obey_signals(
             if runtime.interrupted_by is None:
                 runtime.interrupt(signal.Signals(number).name)
                 continue
-            paths = runtime.living_paths()
+            paths = tuple(ref.path for ref in runtime.living())
             exit_code = 128 + number
             emit("runtime.forced_exit", paths=paths, exit_code=exit_code)
             listing = "".join(f"  {path}\n" for path in paths)
