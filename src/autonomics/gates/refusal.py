@@ -248,6 +248,14 @@ _ROWS: Final = (
         "operator",
     ),
     _row(
+        "vetoed",
+        "diagnosis",
+        422,
+        "evidence speaks against it: {veto}",
+        "look for the other cause; this act would not help",
+        "operator",
+    ),
+    _row(
         "inconclusive",
         "diagnosis",
         422,
@@ -281,7 +289,7 @@ _ROWS: Final = (
     ),
     _row(
         "monitor_only",
-        "diagnosis",
+        "monitor",
         422,
         "the recipe runs in monitor mode for this tenant",
         "enable the recipe for the tenant",
