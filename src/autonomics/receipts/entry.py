@@ -14,6 +14,7 @@ from autonomics.receipts.verify import MAX_CAUSES
 
 _ACTOR = re.compile(r"[ -~]{1,255}")
 _PAYLOAD_TYPE = re.compile(r"[!-~]{1,127}")
+_VERSION = re.compile(r"[!-~]{1,63}")
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -54,7 +55,7 @@ class Entry:
         _expect("digest", "64 hex digits", _DIGEST, self.digest)
         if self.recipe is not None:
             _expect("recipe.id", "1 to 127 ASCII characters", _PAYLOAD_TYPE, self.recipe.id)
-            _expect("recipe.version", "ASCII characters", _PAYLOAD_TYPE, self.recipe.version[:63])
+            _expect("recipe.version", "1 to 63 ASCII characters", _VERSION, self.recipe.version)
             _expect("recipe.digest", "64 hex digits", _DIGEST, self.recipe.digest)
         if len(self.cause) > MAX_CAUSES:
             raise InvalidInput.expected("cause", f"at most {MAX_CAUSES} receipts", self.cause)

@@ -297,7 +297,7 @@ def check_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> None:
     """Hold that `leaf` (its hash) stands at `index` of the tree of `size`; Invalid when not."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or len(leaf) != 32:
         raise Invalid(f"index {index} is outside the tree of size {size}")
     found, _ = _climb(index, size - 1, leaf, leaf, proof)
     if found != root:

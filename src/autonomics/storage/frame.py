@@ -49,13 +49,20 @@ class Frame:
 
     def batch(self, position: int) -> FrameBatch:
         """The batch at a position."""
-        log_id, first_seq, leaves, idem = self.rows[position]
         place = sum(len(row[2]) for row in self.rows[:position])
-        return FrameBatch(log_id, first_seq, place, leaves, [(key, seq) for key, seq in idem])
+        return _shape(self.rows[position], place)
 
     def batches(self) -> Iterator[FrameBatch]:
         """All batches, in order."""
-        return map(self.batch, range(len(self.rows)))
+        place = 0
+        for row in self.rows:
+            yield _shape(row, place)
+            place += len(row[2])
+
+
+def _shape(row: Row, place: int) -> FrameBatch:
+    log_id, first_seq, leaves, idem = row
+    return FrameBatch(log_id, first_seq, place, leaves, [(key, seq) for key, seq in idem])
 
 
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)

@@ -69,7 +69,7 @@ class MemoryStore:
 
     async def commit(self, commit: Commit) -> CommitResult:
         """Apply the batches that fit; each log is changed whole or not at all."""
-        medium = self._opened()
+        medium = self._owned()
         if commit.fence != medium.fence:
             raise Fenced(f"the commit names {commit.fence}, the store is at {medium.fence}")
         results: list[BatchResult] = [self._apply(batch) for batch in commit.batches]
@@ -121,7 +121,7 @@ class MemoryStore:
 
     async def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
         """Forget payload and salt."""
-        self._opened()
+        self._owned()
         expect_erasure(await self.read(origin, max(erasure_seq, 0), 1), seq, erasure_seq)
         receipts = self._medium.logs[origin].receipts
         receipts[seq] = attrs.evolve(receipts[seq], salt=None, payload=None)
@@ -129,7 +129,7 @@ class MemoryStore:
     async def save_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint."""
         checkpoint = parse_checkpoint(note)
-        log = self._opened().logs.get(checkpoint.origin)
+        log = self._owned().logs.get(checkpoint.origin)
         hashes = [] if log is None else [receipt.leaf_hash for receipt in log.receipts]
         problem = contradicts(checkpoint, hashes)
         if problem is not None or log is None:
@@ -143,8 +143,7 @@ class MemoryStore:
 
     async def set_line_generation(self, generation: int) -> None:
         """Move the line on."""
-        medium = self._opened()
-        self._expect_own()
+        medium = self._owned()
         if generation < medium.line_generation:
             raise Fenced(f"line generation {generation} is before {medium.line_generation}")
         medium.line_generation = generation
@@ -155,7 +154,7 @@ class MemoryStore:
 
     async def save_key(self, record: KeyRecord) -> None:
         """Insert or replace by id."""
-        self._opened().keys[record.id] = record
+        self._owned().keys[record.id] = record
 
     async def keys(self) -> list[KeyRecord]:
         """All key records."""
@@ -167,17 +166,19 @@ class MemoryStore:
 
     async def put_meta(self, name: str, value: bytes) -> None:
         """Set one value."""
-        self._opened().meta[name] = value
+        self._owned().meta[name] = value
 
     async def put_meta_once(self, name: str, value: bytes) -> bytes:
         """Set one value unless it stands."""
-        return self._opened().meta.setdefault(name, value)
+        return self._owned().meta.setdefault(name, value)
 
     def _opened(self) -> MemoryMedium:
         if not self._is_open:
             raise StoreUnavailable("the store is not open")
         return self._medium
 
-    def _expect_own(self) -> None:
-        if self._medium.fence.epoch != self._epoch:
-            raise Fenced(f"epoch {self._epoch} is over, the store is at {self._medium.fence.epoch}")
+    def _owned(self) -> MemoryMedium:
+        medium = self._opened()
+        if medium.fence.epoch != self._epoch:
+            raise Fenced(f"epoch {self._epoch} is over, the store is at {medium.fence}")
+        return medium

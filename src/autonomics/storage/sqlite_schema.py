@@ -89,7 +89,7 @@ def check_schema(path: Path, connection: sqlite3.Connection) -> None:
         raise StoreUnusable(f"{path} has another schema: {min(difference)[:60]!r}")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if result != "ok":
-        raise StoreUnusable(f"{path} is corrupted: {result}")
+        raise StoreUnusable(f"{path} is corrupted: {' '.join(result.split())}")
 
 
 def create_file(path: Path) -> None:

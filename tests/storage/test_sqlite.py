@@ -1,0 +1,291 @@
+# ruff: noqa: ASYNC240 (the files of a test are small, and nothing else runs beside it)
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import attrs
+import pytest
+
+from autonomics.errors import StoreUnavailable, StoreUnusable
+from autonomics.receipts.checkpoint import checkpoint_of, sign_checkpoint
+from autonomics.receipts.entry import hash_idem
+from autonomics.receipts.log import LogHead
+from autonomics.receipts.store import Commit, Committed, Fence, Store
+from autonomics.storage.sqlite import SqliteStore
+from autonomics.testing.store_contract import (
+    ACME,
+    IDEM_KEY,
+    ZETA,
+    StoreContract,
+    UncheckedSigner,
+    grow,
+    make_entry,
+)
+
+
+class TestSqliteStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "ledger.sqlite"
+
+    def make_store(self) -> Store:
+        return SqliteStore(self.path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+async def fill(path: Path, commits: int = 4, *, sign_at: int | None = None) -> list[LogHead]:
+    """Two logs, one receipt each per commit; a checkpoint of ACME after commit `sign_at`."""
+    store = SqliteStore(path)
+    fence = await store.open()
+    for number in range(commits):
+        entry = make_entry(f"payload {number}", idem=str(number))
+        batches = tuple([grow(await store.head(o), [entry], fence.epoch) for o in (ACME, ZETA)])
+        fence = (await store.commit(Commit(fence, batches))).fence
+        if number == sign_at:
+            head = checkpoint_of(await store.head(ACME))
+            await store.save_checkpoint(await sign_checkpoint(head, UncheckedSigner()))
+    heads = await store.heads()
+    await store.close()
+    return heads
+
+
+def edit(path: Path, sql: str, *values: object) -> int:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        return connection.execute(sql, values).rowcount
+    finally:
+        connection.close()
+
+
+def select(path: Path, sql: str) -> tuple[bytes, ...]:
+    connection = sqlite3.connect(path)
+    try:
+        (row,) = connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+    return tuple(row)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+async def expect_unusable(path: Path, words: str) -> None:
+    before = snapshot(path.parent)
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnusable, match=words) as caught:
+        await store.open()
+    assert "\n" not in str(caught.value)
+    assert snapshot(path.parent) == before
+    with pytest.raises(StoreUnavailable):
+        await store.heads()
+
+
+async def test_the_file_is_readable_by_its_owner_alone(path: Path) -> None:
+    await fill(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_empty_file_is_taken_as_a_new_store(path: Path) -> None:
+    path.touch()
+    assert len(await fill(path)) == 2
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    path.write_bytes(b"my diary\n" * 40)
+    await expect_unusable(path, "no SQLite file")
+
+
+async def test_another_programs_database_is_refused_and_left_alone(path: Path) -> None:
+    edit(path, "CREATE TABLE note (text TEXT)")
+    await expect_unusable(path, "another program")
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
+    await fill(path)
+    edit(path, "PRAGMA user_version = 7")
+    await expect_unusable(path, "schema 7, this program knows up to 1")
+
+
+async def test_a_changed_schema_is_refused_and_left_alone(path: Path) -> None:
+    await fill(path)
+    edit(path, "CREATE INDEX extra ON payload (salt)")
+    await expect_unusable(path, "another schema")
+
+
+async def test_a_torn_page_is_refused_and_left_alone(path: Path) -> None:
+    await fill(path, 40)
+    data = bytearray(path.read_bytes())
+    data[4096 * 3 : 4096 * 4] = bytes(4096)
+    path.write_bytes(data)
+    await expect_unusable(path, "corrupted|malformed|torn|schema|missing|broken")
+
+
+async def test_every_torn_page_is_refused_or_changes_no_receipt(path: Path) -> None:
+    await fill(path, 12, sign_at=5)
+    store = SqliteStore(path)
+    await store.open()
+    expected = [await store.read(origin, 0, 100) for origin in (ACME, ZETA)]
+    await store.close()
+    good = path.read_bytes()
+    refused = 0
+    for start in range(0, len(good), 4096):
+        path.write_bytes(good[:start] + bytes(4096) + good[start + 4096 :])
+        store = SqliteStore(path)
+        try:
+            await store.open()
+            found = [await store.read(origin, 0, 100) for origin in (ACME, ZETA)]
+        except StoreUnusable:
+            refused += 1
+        else:
+            assert found == expected
+        finally:
+            await store.close()
+    assert refused >= len(good) // 4096 - 2
+
+
+async def test_an_edited_frame_is_refused(path: Path) -> None:
+    await fill(path)
+    half = "CAST(substr(body, 1, 40) AS BLOB)"
+    assert edit(path, f"UPDATE frame SET body = {half} WHERE commit_no = 1")
+    await expect_unusable(path, "frame 1 was changed or torn")
+
+
+async def test_a_frame_edited_with_its_digest_is_named_by_log_and_seq(path: Path) -> None:
+    await fill(path)
+    (body,) = select(path, "SELECT body FROM frame WHERE commit_no = 2")
+    changed = body.replace(b'"actor":"door"', b'"actor":"dOOr"', 1)
+    assert changed != body
+    digest = hashlib.sha256(changed).digest()
+    edit(path, "UPDATE frame SET body = ?, digest = ? WHERE commit_no = 2", changed, digest)
+    # The edited leaf is receipt 2 of the log; receipt 3 no longer continues it.
+    await expect_unusable(path, f"{ACME} is broken at seq 3")
+
+
+async def test_a_log_rewritten_from_its_start_differs_from_the_signed_root(tmp_path: Path) -> None:
+    honest, forged = tmp_path / "a" / "l.sqlite", tmp_path / "b" / "l.sqlite"
+    for path in (honest, forged):
+        path.parent.mkdir()
+    await fill(honest, 4, sign_at=2)
+    store = SqliteStore(forged)
+    fence = await store.open()
+    for number in range(4):
+        batch = grow(await store.head(ACME), [make_entry(f"forged {number}")], 1)
+        fence = (await store.commit(Commit(fence, (batch,)))).fence
+    await store.close()
+    (note,) = select(honest, "SELECT note FROM checkpoint")
+    edit(forged, "INSERT INTO checkpoint VALUES (1, 4, ?)", note)
+    await expect_unusable(forged, f"{ACME} was changed before seq 4")
+
+
+async def test_a_store_rolled_back_behind_a_checkpoint_is_refused(path: Path) -> None:
+    await fill(path, 4, sign_at=3)
+    edit(path, "DELETE FROM frame WHERE commit_no = 4")
+    await expect_unusable(path, "rolled back: commit 4 has no frame")
+    edit(path, "UPDATE fence SET commit_no = 3")
+    await expect_unusable(path, f"rolled back: {ACME} ends at seq 3.*size 5 was signed")
+
+
+async def test_a_missing_frame_is_refused(path: Path) -> None:
+    await fill(path)
+    edit(path, "DELETE FROM frame WHERE commit_no = 2")
+    await expect_unusable(path, "frame 2 is missing")
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DELETE FROM fence", "lost its fence"),
+        ("DELETE FROM log WHERE id = 2", "unknown log"),
+        ("UPDATE log SET origin = 'ledger.example/t/other' WHERE id = 1", "checkpoint of size 4"),
+        ("UPDATE log SET origin = 'ledger.example/t/other' WHERE id = 2", "broken at seq 0"),
+        ("UPDATE checkpoint SET size = 2", "checkpoint of size 2 was changed"),
+        ("UPDATE checkpoint SET note = x'00'", "checkpoint"),
+        ("UPDATE fence SET epoch = 0", "wrong epoch"),
+    ],
+)
+async def test_an_edited_row_is_refused(path: Path, sql: str, words: str) -> None:
+    await fill(path, 4, sign_at=2)
+    assert edit(path, sql)
+    await expect_unusable(path, words)
+
+
+@pytest.mark.parametrize("column", ["salt", "body"])
+async def test_an_edited_payload_is_refused_when_it_is_read(path: Path, column: str) -> None:
+    await fill(path)
+    edit(
+        path, f"UPDATE payload SET {column} = zeroblob(32) WHERE id = (SELECT min(id) FROM payload)"
+    )
+    store = SqliteStore(path)
+    await store.open()
+    with pytest.raises(StoreUnusable, match=f"payload of {ACME}#0 was changed"):
+        await store.read(ACME, 0, 10)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM span",
+        "UPDATE span SET position = 1 - position",
+        "DELETE FROM idem WHERE seq = 2",
+        "UPDATE idem SET seq = seq + 1",
+    ],
+)
+async def test_a_damaged_index_is_rebuilt_from_the_frames(path: Path, sql: str) -> None:
+    heads = await fill(path)
+    assert edit(path, sql)
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.heads() == heads
+    assert [r.seq for r in await store.read(ZETA, 0, 10)] == [0, 1, 2, 3, 4]
+    for number in range(4):
+        assert await store.find_idem(ACME, hash_idem(IDEM_KEY, str(number))) == number + 1
+    await store.close()
+
+
+async def test_after_a_failed_commit_the_object_is_dead_and_a_new_one_goes_on(path: Path) -> None:
+    await fill(path, 1)
+    store = SqliteStore(path)
+    fence = await store.open()
+    # A full disk, as SQLite reports it: the page limit is reached in the middle of a commit.
+    store._file._open_connection().execute("PRAGMA max_page_count = 1")
+    head = await store.head(ACME)
+    big = grow(head, [make_entry("x" * 100_000)], fence.epoch)
+    with pytest.raises(StoreUnavailable, match="full"):
+        await store.commit(Commit(fence, (big,)))
+    small = grow(head, [make_entry("x")], fence.epoch)
+    for step in (store.commit(Commit(fence, (small,))), store.heads(), store.read(ACME, 0, 1)):
+        with pytest.raises(StoreUnavailable, match="opened anew"):
+            await step
+    again = SqliteStore(path)
+    fence = await again.open()
+    assert fence == Fence(3, 1)
+    batch = grow(await again.head(ACME), [make_entry("x")], fence.epoch)
+    (result,) = (await again.commit(Commit(fence, (batch,)))).results
+    assert isinstance(result, Committed)
+    await again.close()
+
+
+async def test_an_erased_payload_is_gone_from_the_file(path: Path) -> None:
+    store = SqliteStore(path)
+    fence = await store.open()
+    secret = "the patient is called Alice"
+    batch = grow(LogHead.empty(ACME), [make_entry(secret)], 1)
+    fence = (await store.commit(Commit(fence, (batch,)))).fence
+    why = attrs.evolve(make_entry("asked"), kind="erasure", ref=1)
+    await store.commit(Commit(fence, (grow(batch.head, [why], 1),)))
+    await store.erase_payload(ACME, 1, 2)
+    await store.close()
+    assert not any(secret.encode() in data for data in snapshot(path.parent).values())
+
+
+async def test_a_store_in_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="can't be opened"):
+        await SqliteStore(tmp_path / "none" / "ledger.sqlite").open()
