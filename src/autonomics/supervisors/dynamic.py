@@ -85,9 +85,12 @@ class DynamicSupervisor(Parent):
             raise Unstoppable(f"{ref.path} did not end when cancelled; it is a zombie now")
         self.forget(child)
 
-    def child_ended(self, child: Child) -> Stop | None:
-        """Forget it."""
+    def settle(self, child: Child) -> None:
+        """Forget it: without an incarnation there is no ref to name it by."""
         self.forget(child)
+
+    def child_ended(self, child: Child) -> Stop | None:
+        """Nothing follows."""
         return None
 
     async def retry(self, child: Child) -> Stop | None:

@@ -127,7 +127,7 @@ class Parent(Actor):
             with trio.CancelScope(shield=True):  # each confirm has its deadline
                 for incarnation in late:
                     await incarnation.confirm()
-        if self._by_incarnation:
+        if any(incarnation.state != "dead" for incarnation in self._by_incarnation):
             # A zombie's task keeps the nursery open, so this supervisor can't end either. Its own
             # parent must neither wait for that nor start a second one beside it.
             self.incarnation.mark_zombie()
@@ -316,16 +316,17 @@ class Parent(Actor):
         if was_zombie:
             if child.is_due and not self.runtime.is_stopping:
                 return await self.retry(child)
-            self._settle(child)
+            self.settle(child)
             return None
         restarts = child.spec.wants_restart(reason) and not self.runtime.is_stopping
         self._report_exit(child, reason, restarts=restarts)
         if restarts:
             return await self.pay_and_retry(child)
-        self._settle(child)
+        self.settle(child)
         return self.child_ended(child)
 
-    def _settle(self, child: Child) -> None:
+    def settle(self, child: Child) -> None:
+        """Decide whether a child that has ended for good is remembered."""
         if child.spec.restart == "temporary":
             self.forget(child)
 

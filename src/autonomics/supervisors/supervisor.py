@@ -78,10 +78,12 @@ class Supervisor(Parent):
                 await self.start(child)
             except StartFailed as failure:
                 if isinstance(failure.reason, Ignore):
-                    self._settle(child)
+                    self.settle(child)
                     continue
                 await self.stop_children(Shutdown())
-                return Refuse(Shutdown(FailedToStartChild(child.key, failure.reason)))
+                # When asked to stop, a child whose init was cut short is not why.
+                asked = self.incarnation.asked
+                return Refuse(asked or Shutdown(FailedToStartChild(child.key, failure.reason)))
         return None
 
     async def stop_children(self, reason: ExitReason) -> None:
@@ -129,7 +131,7 @@ class Supervisor(Parent):
         child.is_due = False
         if not await self.stop(child, Shutdown()):
             raise Unstoppable(f"{self.path}/{id_} did not end when cancelled; it is a zombie now")
-        self._settle(child)
+        self.settle(child)
 
     async def _restart_child(self, id_: str) -> ActorRef:
         child = self.find(id_)
