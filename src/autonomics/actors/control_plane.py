@@ -5,7 +5,7 @@ Doors (HTTP, MCP, an embedding host) hold a `ControlPlane` and nothing else of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from autonomics.actors.message import (
@@ -88,9 +88,17 @@ class ControlPlane(Protocol):
         ...
 
     async def create_tenant(
-        self, tenant_id: str, name: str, price_plan: str, by: str
+        self,
+        tenant_id: str,
+        name: str,
+        price_plan: str,
+        by: str,
+        limits: Mapping[str, int] | None = None,
     ) -> TenantCreated:
-        """Create a tenant, print its keys once, and replay what was parked for it."""
+        """Create a tenant with its two keys, and replay what was parked for it.
+
+        `limits` are what its contract says of its quotas where that differs from the price plan.
+        """
         ...
 
     async def change_tenant(self, tenant_id: str, verb: str, by: str) -> TenantView:

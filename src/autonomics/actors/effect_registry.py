@@ -1,0 +1,65 @@
+"""Which calls recipes may name, and who carries them out: by the first part of their name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from autonomics.errors import EffectFailed
+from autonomics.recipes.effector import (
+    Effector,
+    EffectResult,
+    Fact,
+    FactReader,
+    FactRequest,
+    PlannedCall,
+    ReadBack,
+)
+from autonomics.recipes.index import RecipeSet
+
+
+class EffectRegistry:
+    """`Effector` and `FactReader` that hands each call to whoever serves its prefix."""
+
+    def __init__(
+        self,
+        effectors: Mapping[str, Effector],
+        readers: Mapping[str, FactReader],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._effectors = dict(effectors)
+        self._readers = dict(readers)
+        self._clock = clock
+
+    async def call(self, planned: PlannedCall) -> EffectResult:
+        """Carry out a call; one that nobody serves has failed before it began."""
+        effector = self._effectors.get(_prefix(planned.call))
+        if effector is None:
+            raise EffectFailed(f"no effector is configured for {planned.call}")
+        return await effector.call(planned)
+
+    async def read_back(self, planned: PlannedCall) -> ReadBack:
+        """Read a call back."""
+        effector = self._effectors.get(_prefix(planned.call))
+        return "not_applied" if effector is None else await effector.read_back(planned)
+
+    async def read(self, request: FactRequest) -> Fact:
+        """Read a fact; one that nobody serves is a fact with an error."""
+        reader = self._readers.get(_prefix(request.call))
+        if reader is None:
+            why = f"no reader is configured for {request.call}"
+            return Fact(key=request.key, read_at=self._clock(), error=why)
+        return await reader.read(request)
+
+
+def find_dry(recipes: RecipeSet, prefixes: frozenset[str]) -> tuple[str, ...]:
+    """List the recipes that can't act, for an effector is missing: they only decide."""
+    return tuple(
+        recipe.id
+        for recipe in recipes.recipes
+        if any(_prefix(action.call) not in prefixes for action in recipe.actions)
+    )
+
+
+def _prefix(call: str) -> str:
+    return call.partition(".")[0]

@@ -1,0 +1,49 @@
+"""The event log: turns telemetry into lines, in the half of the tree that may fail for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import attrs
+
+from autonomics.runtime import Actor, ExitReason, MailboxSpec
+from autonomics.telemetry import subscribe, unsubscribe
+
+LISTENER = "event_log"
+
+WriteEvent = Callable[[str, Mapping[str, object]], None]
+
+
+@attrs.frozen
+class _Happened:
+    event: str
+    fields: Mapping[str, object]
+
+
+class EventLog(Actor):
+    """Takes every event and writes it; when it can't keep up, the oldest lines are lost."""
+
+    mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=10_000, on_full="drop_oldest")
+
+    def __init__(self, write: WriteEvent) -> None:
+        self._write = write
+
+    async def init(self) -> None:
+        """Listen; a predecessor that was killed still stands in the list."""
+        unsubscribe(LISTENER)
+        ref = self.ref
+
+        def listen(event: str, fields: Mapping[str, object]) -> None:
+            ref.cast(_Happened(event, fields))
+
+        subscribe(LISTENER, listen)
+
+    async def handle_cast(self, message: object) -> None:
+        """Write one line."""
+        assert isinstance(message, _Happened), message
+        self._write(message.event, message.fields)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Stop listening."""
+        unsubscribe(LISTENER)

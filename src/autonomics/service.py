@@ -1,0 +1,290 @@
+"""The composition root: the only module that knows everything.
+
+Settings, adapters, tree and doors meet here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import attrs
+
+from autonomics.actors.doorkeeper import DOORKEEPER, Doorkeeper
+from autonomics.actors.effect_registry import find_dry
+from autonomics.actors.event_log import EventLog, WriteEvent
+from autonomics.actors.keyring import KEYRING, Keyring
+from autonomics.actors.ledger import Ledger, StoreWriter
+from autonomics.actors.ledger_message import LEDGER
+from autonomics.actors.line import LINE, Line
+from autonomics.actors.message import PLATFORM
+from autonomics.actors.parking import Parking
+from autonomics.actors.receipt_view import origin_of
+from autonomics.actors.receipt_writer import ReceiptWriter
+from autonomics.actors.router import Router
+from autonomics.actors.router_message import POOL, ROUTER, WARDEN
+from autonomics.actors.source import Source
+from autonomics.actors.tenant_tree import TenantRoom, tenant_supervisor
+from autonomics.actors.tree_control_plane import TreeControlPlane, TreeFacts
+from autonomics.actors.warden import Warden
+from autonomics.config import Settings
+from autonomics.receipts import verify
+from autonomics.receipts.signer import Signer
+from autonomics.receipts.store import Store
+from autonomics.recipes.effector import Effector, FactReader
+from autonomics.recipes.index import RecipeSet
+from autonomics.recipes.library import parse_library
+from autonomics.runtime import ActorRef, Runtime, open_runtime
+from autonomics.supervisors import ChildSpec, DynamicSupervisor, Supervisor
+
+ROOT = "root"
+OPEN_PARKED = 4096
+
+
+def system_source() -> Source:
+    """Return the machine's own clock and randomness."""
+    return Source(
+        clock=lambda: datetime.now(UTC), monotonic=time.perf_counter, random_bytes=os.urandom
+    )
+
+
+def read_library() -> list[tuple[str, bytes]]:
+    """Return the files of the recipe library that the package brings along, sorted by name."""
+    return sorted(_walk(files("autonomics.recipes") / "library", ""))
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        name = f"{prefix}{entry.name}"
+        if entry.is_dir():
+            yield from _walk(entry, f"{name}/")
+        elif entry.name.endswith((".toml", ".json")):
+            yield name, entry.read_bytes()
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What a service is made of beside its settings; every part may be another one in a test."""
+
+    settings: Settings
+    open_store: Callable[[], Store]
+    signer: Signer
+    source: Source = attrs.field(factory=system_source)
+    recipes: RecipeSet = attrs.field(factory=lambda: parse_library(read_library()))
+    effectors: Mapping[str, Effector] = attrs.field(factory=dict[str, Effector])
+    readers: Mapping[str, FactReader] = attrs.field(factory=dict[str, FactReader])
+    write_event: WriteEvent | None = None
+    ingress: Callable[[TreeControlPlane], Sequence[ChildSpec]] = lambda _: ()
+
+
+@attrs.frozen
+class Service:
+    """A running tree and the way into it."""
+
+    runtime: Runtime
+    root: ActorRef
+    control: TreeControlPlane
+
+
+@asynccontextmanager
+async def open_service(parts: Parts) -> AsyncGenerator[Service]:
+    """Run the tree for the length of an `async with` block; it stops in order at its end.
+
+    Raises StartFailed if it does not come up; nothing is left of it then.
+    """
+    started_at = parts.source.monotonic()
+    async with open_runtime() as runtime:
+        facts = TreeFacts(
+            origin_host=parts.settings.origin,
+            public_key=parts.signer.public_key,
+            verifier=_verifier_source(),
+            version=version("autonomics"),
+            effectors=("platform", *sorted(parts.effectors)),
+            seconds_up=lambda: parts.source.monotonic() - started_at,
+        )
+        control = TreeControlPlane(runtime, runtime.named(ROOT), facts)
+        root = await runtime.start(
+            lambda: _root(runtime, parts, control), name=ROOT, init_deadline_s=math.inf
+        )
+        yield Service(runtime, root, control)
+
+
+def _verifier_source() -> bytes:
+    name = verify.__name__.rpartition(".")[2]
+    return (files("autonomics.receipts") / f"{name}.py").read_bytes()
+
+
+def _root(runtime: Runtime, parts: Parts, control: TreeControlPlane) -> Supervisor:
+    """Build the root; its two halves share no fate, and its budget is written out."""
+    children = [
+        ChildSpec(
+            id="control",
+            start=lambda: _control(runtime, parts, control),
+            init_deadline_s=math.inf,
+        )
+    ]
+    write_event = parts.write_event
+    if write_event is not None:
+        # First in the list, so that the start of all others is told.
+        children.insert(
+            0,
+            ChildSpec(
+                id="observability",
+                start=lambda: Supervisor([_unbudgeted("event_log", lambda: EventLog(write_event))]),
+                spends_budget=False,
+                spacing_s=1.0,
+            ),
+        )
+    return Supervisor(children, strategy="one_for_one", max_restarts=3, within_s=5.0)
+
+
+def _unbudgeted(id_: str, start: Callable[[], EventLog]) -> ChildSpec:
+    return ChildSpec(id=id_, start=start, spends_budget=False, spacing_s=0.1)
+
+
+def _control(runtime: Runtime, parts: Parts, control: TreeControlPlane) -> Supervisor:
+    settings, source = parts.settings, parts.source
+    ledger, platform = runtime.named(LEDGER), runtime.named(PLATFORM)
+    origin = origin_of(settings.origin, PLATFORM)
+    return Supervisor(
+        [
+            ChildSpec(id=LEDGER, start=lambda: _ledger(runtime, parts), init_deadline_s=math.inf),
+            ChildSpec(
+                id=LINE,
+                name=LINE,
+                start=lambda: Line(origin=origin, ledger=ledger, platform=platform, source=source),
+            ),
+            ChildSpec(id="tenants", start=lambda: _tenants(runtime, parts), init_deadline_s=60.0),
+            ChildSpec(
+                id="ingress",
+                start=lambda: Supervisor(list(parts.ingress(control)), strategy="one_for_one"),
+            ),
+        ],
+        strategy="rest_for_one",
+    )
+
+
+def _ledger(runtime: Runtime, parts: Parts) -> Supervisor:
+    """Build the ledger: front, disk, the platform's own log, and who lives by nothing else.
+
+    Tenants live through its restart: their receipt writers read their heads again.
+    """
+    settings, source = parts.settings, parts.source
+    ledger, platform = runtime.named(LEDGER), runtime.named(PLATFORM)
+    return Supervisor(
+        [
+            ChildSpec(id="disk", start=lambda: _disk(runtime, parts), init_deadline_s=math.inf),
+            ChildSpec(
+                id=PLATFORM,
+                name=PLATFORM,
+                start=lambda: ReceiptWriter(
+                    origin_of(settings.origin, PLATFORM),
+                    ledger=ledger,
+                    source=source,
+                    open_signals=OPEN_PARKED,
+                ),
+            ),
+            ChildSpec(
+                id=KEYRING,
+                name=KEYRING,
+                start=lambda: Keyring(ledger=ledger, platform=platform, source=source),
+            ),
+            ChildSpec(
+                id=DOORKEEPER,
+                name=DOORKEEPER,
+                start=lambda: Doorkeeper(platform=platform),
+            ),
+        ],
+        strategy="one_for_one",
+    )
+
+
+def _disk(runtime: Runtime, parts: Parts) -> Supervisor:
+    """Build the front and the store's writer, which dies with the disk and comes back alone."""
+    return Supervisor(
+        [
+            ChildSpec(
+                id="front",
+                name=LEDGER,
+                start=lambda: Ledger(
+                    signer=parts.signer,
+                    checkpoint_every_s=parts.settings.checkpoint_every_s,
+                ),
+            ),
+            ChildSpec(
+                id="store_writer",
+                start=lambda: StoreWriter(
+                    parts.open_store(),
+                    random_bytes=parts.source.random_bytes,
+                    front=runtime.named(LEDGER),
+                ),
+                init_deadline_s=math.inf,
+                spends_budget=False,
+                spacing_s=0.1,
+                spacing_most_s=5.0,
+            ),
+        ],
+        strategy="rest_for_one",
+    )
+
+
+def _tenants(runtime: Runtime, parts: Parts) -> Supervisor:
+    settings = parts.settings
+    ledger, platform, router = (
+        runtime.named(LEDGER),
+        runtime.named(PLATFORM),
+        runtime.named(ROUTER),
+    )
+    room = TenantRoom(
+        name=runtime.named,
+        origin_host=settings.origin,
+        ledger=ledger,
+        line=runtime.named(LINE),
+        router=router,
+        recipes=parts.recipes,
+        monitor=find_dry(parts.recipes, frozenset({"platform", *parts.effectors})),
+        effectors=dict(parts.effectors),
+        readers=dict(parts.readers),
+        source=parts.source,
+        open_signals=settings.open_signals,
+        verify_wait_cap_s=settings.verify_wait_cap_s,
+    )
+    parking_bounds = {
+        "most_messages": settings.parked_messages,
+        "most_bytes": settings.parked_bytes,
+    }
+    return Supervisor(
+        [
+            ChildSpec(id="pool", name=POOL, start=DynamicSupervisor),
+            ChildSpec(
+                id="warden",
+                name=WARDEN,
+                start=lambda: Warden(
+                    pool=runtime.named(POOL),
+                    platform=platform,
+                    tenant_spec=lambda handle: tenant_supervisor(handle, room),
+                ),
+            ),
+            ChildSpec(
+                id="router",
+                name=ROUTER,
+                start=lambda: Router(
+                    origin=origin_of(settings.origin, PLATFORM),
+                    ledger=ledger,
+                    platform=platform,
+                    warden=runtime.named(WARDEN),
+                    source=parts.source,
+                    parking=Parking(**parking_bounds),
+                ),
+                init_deadline_s=60.0,
+            ),
+        ],
+        strategy="rest_for_one",
+    )
