@@ -225,11 +225,18 @@ class Worker(Behaviour):
 
     async def live(self) -> ExitReason:
         """Run `run`, with the stop hook beside it."""
+        failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             self._running = nursery.cancel_scope
             nursery.start_soon(self._obey)
-            await self.run(self.incarnation.announce_started)
-            nursery.cancel_scope.cancel(reason="run returned")
+            try:
+                await self.run(self.incarnation.announce_started)
+            except BaseException as error:  # noqa: BLE001 - raised below, for `classify` to judge
+                # The nursery would swallow a Cancelled together with the error that it masks.
+                failure = error
+            nursery.cancel_scope.cancel(reason="run ended")
+        if failure is not None:
+            raise failure
         if self.incarnation.state == "starting":
             self.incarnation.refuse_start(Refuse(NeverStarted()))
         return Normal()

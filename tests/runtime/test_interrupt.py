@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from autonomics.errors import StartFailed
+from autonomics.runtime import ActorRef, Crash, Shutdown, Worker, open_runtime
+from autonomics.testing.scripted import ScriptedActor
+from autonomics.testing.stage import Stage, recording
+
+
+async def test_a_keyboard_interrupt_in_a_child_stops_the_tree_and_restarts_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    """TRI-16."""
+    log: list[str] = []
+
+    async def raise_signal(_: ScriptedActor) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await trio.lowlevel.checkpoint()
+
+    actors: list[ActorRef] = []
+
+    async def run() -> None:
+        async with open_runtime() as runtime:
+            stage = Stage(runtime, log)
+            await stage.supervise(*map(stage.child, "abc"))
+            actors.append(stage.at("s/b"))
+            log.clear()
+            actors[0].cast(raise_signal)
+            await trio.sleep_forever()
+
+    with recording() as events, pytest.raises(KeyboardInterrupt):
+        await run()
+    assert log == ["term:c:shutdown", "term:a:shutdown"]
+    assert await actors[0].wait_down() == Shutdown("interrupted")
+    assert ("runtime.interrupted", {"cause": "KeyboardInterrupt"}) in events
+
+
+async def test_an_interrupted_runtime_starts_nothing(autojump_clock: MockClock) -> None:
+    async with open_runtime() as runtime:
+        runtime.interrupt("a test")
+        runtime.interrupt("twice")
+        with pytest.raises(StartFailed):
+            await runtime.start(Stage(runtime).script("a"))
+    assert runtime.interrupted_by == "a test"
+
+
+async def test_an_error_in_the_block_comes_out_as_itself_behind_an_ordered_stop(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+
+    async def run() -> None:
+        async with open_runtime() as runtime:
+            stage = Stage(runtime, log)
+            await stage.supervise(stage.child("a"))
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        await run()
+    assert log[-1] == "term:a:shutdown"
+
+
+async def test_a_tree_that_does_not_stop_in_time_is_cancelled_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+    began = trio.current_time()
+    with recording() as events:
+        async with open_runtime(stop_within_s=3) as runtime:
+            stage = Stage(runtime, log)
+            for id_ in "ab":
+                await stage.supervise(
+                    stage.child(id_, ending=999, grace_s=float("inf")), name=id_, finish_within_s=0
+                )
+    assert trio.current_time() - began == pytest.approx(3, abs=0.1)
+    overdue = {"paths": ("a", "a/a", "b", "b/b"), "within_s": 3}
+    assert ("runtime.stop_overdue", overdue) in events
+
+
+async def test_a_zombie_holds_the_runtime_open_but_not_its_stop(autojump_clock: MockClock) -> None:
+    class Deaf(Worker):
+        async def run(self, started: Callable[[], None]) -> None:
+            started()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(30)
+
+    log: list[str] = []
+    began = trio.current_time()
+    async with open_runtime() as runtime:
+        stage = Stage(runtime, log)
+        await stage.supervise(stage.child("a"), name="first")
+        await runtime.start(Deaf, name="deaf", grace_s=1, confirm_s=1)
+    assert log[-1] == "term:a:shutdown"
+    assert trio.current_time() - began == pytest.approx(30, abs=0.1)
+
+
+async def test_system_exit_in_an_actor_is_its_crash(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """TRI-17."""
+    a = await stage.runtime.start(stage.script("a"))
+    a.cast(SystemExit(3))
+    reason = await a.wait_down()
+    assert isinstance(reason, Crash)
+    assert isinstance(reason.error, SystemExit)
+    assert stage.log[-1] == "term:a:died"
+
+
+PROGRAM = """
+    import sys
+    import trio
+    from autonomics.runtime import Actor, Worker, open_runtime
+    from autonomics.supervisors import ChildSpec, Supervisor
+
+    class Stuck(Worker):
+        async def run(self, started):
+            started()
+            with trio.CancelScope(shield={shield}):
+                await trio.sleep(60)
+
+    class Tidy(Actor):
+        async def terminate(self, reason):
+            print("tidy", flush=True)
+
+    async def main():
+        children = [ChildSpec(id="tidy", start=Tidy), ChildSpec(id="stuck", start=Stuck)]
+        async with open_runtime(with_signals=True) as runtime:
+            await runtime.start(lambda: Supervisor(children), name="root")
+            print("ready", flush=True)
+            await trio.sleep_forever()
+
+    trio.run(main)
+"""
+
+
+def run_program(shield: bool) -> subprocess.Popen[str]:
+    program = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM.format(shield=shield))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return program
+
+
+def test_a_signal_stops_the_tree_in_order_and_ends_the_process_as_interrupted() -> None:
+    """TRI-16: exit 130, which a shell shows for a process that SIGINT ended."""
+    with run_program(shield=False) as program:
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=30)
+    assert out == "tidy\n"
+    assert "KeyboardInterrupt" in err
+    assert program.returncode in (-signal.SIGINT, 130)
+
+
+def test_a_second_signal_ends_a_stuck_process_and_says_what_is_stuck() -> None:
+    """TRI-18: one child shields itself without end."""
+    with run_program(shield=True) as program:
+        program.send_signal(signal.SIGTERM)
+        # The first signal was taken once the ordered stop is under way: `stuck` has 5 s of grace.
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.wait(timeout=0.5)
+        program.send_signal(signal.SIGTERM)
+        _, err = program.communicate(timeout=30)
+    assert program.returncode == 128 + signal.SIGTERM
+    assert "second signal, giving up on these:\n  root\n" in err
+    assert "  root/stuck\n" in err
