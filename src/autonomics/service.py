@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -35,17 +37,30 @@ from autonomics.actors.tenant_tree import TenantRoom, tenant_supervisor
 from autonomics.actors.tree_control_plane import TreeControlPlane, TreeFacts
 from autonomics.actors.warden import Warden
 from autonomics.config import Settings
+from autonomics.errors import StartFailed
+from autonomics.integrations.signing_key_file import open_signing_key
 from autonomics.receipts import verify
 from autonomics.receipts.signer import Signer
 from autonomics.receipts.store import Store
 from autonomics.recipes.effector import Effector, FactReader
 from autonomics.recipes.index import RecipeSet
 from autonomics.recipes.library import parse_library
-from autonomics.runtime import ActorRef, Runtime, open_runtime
-from autonomics.supervisors import ChildSpec, DynamicSupervisor, Supervisor
+from autonomics.runtime import ActorRef, Crash, Runtime, Shutdown, open_runtime
+from autonomics.storage.data_folder import STORE_NAME, DataFolder, open_data_folder
+from autonomics.storage.memory import MemoryMedium, MemoryStore
+from autonomics.storage.sqlite import SqliteStore
+from autonomics.storage.sqlite_schema import check_header
+from autonomics.storage.stdout import StdoutStore
+from autonomics.supervisors import (
+    ChildSpec,
+    DynamicSupervisor,
+    FailedToStartChild,
+    Supervisor,
+)
 
 ROOT = "root"
 OPEN_PARKED = 4096
+SOCKET_NAME = "control.sock"
 
 
 def system_source() -> Source:
@@ -84,6 +99,92 @@ class Parts:
     ingress: Callable[[TreeControlPlane], Sequence[ChildSpec]] = lambda _: ()
 
 
+@attrs.frozen(kw_only=True)
+class Doors:
+    """How a server is reached. `on_bound` is told the URL once the port is bound."""
+
+    trust_tenant_attribute: bool = False
+    on_bound: Callable[[str], None] | None = None
+
+
+@contextmanager
+def open_parts(
+    settings: Settings,
+    *,
+    doors: Doors | None = None,
+    effectors: Mapping[str, Effector] | None = None,
+    readers: Mapping[str, FactReader] | None = None,
+    write_event: WriteEvent | None = None,
+) -> Iterator[Parts]:
+    """Hold the data folder and give the parts of a service on it; no doors unless given.
+
+    Raises DataFolderBusy, StoreUnusable or InvalidConfig, each in one line and with nothing
+    changed on disk.
+    """
+    path = settings.data / STORE_NAME
+    if settings.store == "sqlite":
+        check_header(path)  # before the folder is touched: a foreign file stays as it was found
+    with open_data_folder(settings.data) as folder:
+        source = system_source()
+        signer = open_signing_key(folder.signing_key_path, source.random_bytes(32))
+        yield Parts(
+            settings=settings,
+            open_store=_store_opener(settings, folder),
+            signer=signer,
+            source=source,
+            effectors=dict(effectors or {}),
+            readers=dict(readers or {}),
+            write_event=write_event,
+            ingress=_no_doors if doors is None else partial(_ingress, settings, doors),
+        )
+
+
+def _store_opener(settings: Settings, folder: DataFolder) -> Callable[[], Store]:
+    if settings.store == "sqlite":
+        return lambda: SqliteStore(folder.store_path)
+    # A restarted writer finds what its predecessor held; the end of the process loses it.
+    medium = MemoryMedium()
+    if settings.store == "stdout":
+        return lambda: StdoutStore(sys.stdout, medium)
+    return lambda: MemoryStore(medium)
+
+
+def _no_doors(_: TreeControlPlane) -> Sequence[ChildSpec]:
+    return ()
+
+
+def _ingress(settings: Settings, doors: Doors, control: TreeControlPlane) -> Sequence[ChildSpec]:
+    """Build the HTTP server and the control socket; the socket's requests are an operator's."""
+    from autonomics.http.app import SOCKET_PRINCIPAL, create_app
+    from autonomics.http.server import ControlSocket, HttpServer
+    from autonomics.http.setting import DoorSettings
+
+    door = DoorSettings(trust_tenant_attribute=doors.trust_tenant_attribute)
+    grace_s = settings.drain_s + 1.0
+    return (
+        ChildSpec(
+            id="http",
+            start=lambda: HttpServer(
+                partial(create_app, control, settings=door),
+                host=settings.host,
+                port=settings.port,
+                drain_s=settings.drain_s,
+                on_bound=doors.on_bound,
+            ),
+            grace_s=grace_s,
+        ),
+        ChildSpec(
+            id="control_socket",
+            start=lambda: ControlSocket(
+                partial(create_app, control, settings=door, principal=SOCKET_PRINCIPAL),
+                path=settings.data / SOCKET_NAME,
+                drain_s=settings.drain_s,
+            ),
+            grace_s=grace_s,
+        ),
+    )
+
+
 @attrs.frozen
 class Service:
     """A running tree and the way into it."""
@@ -114,6 +215,21 @@ async def open_service(parts: Parts) -> AsyncGenerator[Service]:
             lambda: _root(runtime, parts, control), name=ROOT, init_deadline_s=math.inf
         )
         yield Service(runtime, root, control)
+
+
+def find_cause(error: StartFailed) -> BaseException | None:
+    """Return the error at the bottom of a start that failed, however deep in the tree it was."""
+    reason: object = error.reason
+    while True:
+        match reason:
+            case FailedToStartChild(reason=inner) | Shutdown(info=inner):
+                reason = inner
+            case Crash(error=StartFailed(reason=inner)):
+                reason = inner
+            case Crash(error=cause):
+                return cause
+            case _:
+                return None
 
 
 def _verifier_source() -> bytes:

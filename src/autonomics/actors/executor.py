@@ -232,7 +232,7 @@ class Executor(Actor):
             result,
             detail=detail,
             calls_done=len(act.intent.plan.calls) if result == "done" else 0,
-            attempts=act.attempts,
+            attempts=max(1, act.attempts),
         )
         entry = Entry(
             kind="outcome",

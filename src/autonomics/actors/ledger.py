@@ -48,7 +48,9 @@ from autonomics.runtime import (
     Down,
     ExitReason,
     MailboxSpec,
+    NoProcess,
     ReplyTo,
+    Shutdown,
 )
 from autonomics.telemetry import declare, emit
 
@@ -242,7 +244,7 @@ class Ledger(Actor):
             case "sign":
                 self._sign_grown()
             case Down(tag="writer", ref=ref, reason=reason) if ref == self._writer:
-                self._lose_writer(f"the store can't take writes now: {reason}")
+                self._lose_writer(reason)
             case _:
                 pass
 
@@ -251,10 +253,12 @@ class Ledger(Actor):
         for origin in sorted(grown):
             self._ask(PutSignature(origin, self._signer), None)
 
-    def _lose_writer(self, why: str) -> None:
+    def _lose_writer(self, reason: ExitReason | NoProcess) -> None:
+        why = f"the store can't take writes now: {reason}"
         self._writer = None
         self._trouble = why
-        emit("ledger.store_lost", reason=why)
+        if not isinstance(reason, Shutdown):  # else the tree is being stopped, and nothing is lost
+            emit("ledger.store_lost", reason=why)
         lost = BatchDone(StoreUnavailable(why))
         for item in (*self._committing, *self._waiting):
             item.sender.cast(lost)

@@ -13,6 +13,7 @@ import attrs
 from autonomics.errors import DataFolderBusy, InvalidConfig
 
 LOCK_NAME = "lock"
+STORE_NAME = "ledger.sqlite"
 
 
 @attrs.frozen
@@ -25,7 +26,7 @@ class DataFolder:
     @property
     def store_path(self) -> Path:
         """Where the embedded store's file is."""
-        return self.path / "ledger.sqlite"
+        return self.path / STORE_NAME
 
     @property
     def signing_key_path(self) -> Path:
