@@ -94,13 +94,14 @@ async def test_a_call_that_times_out_harms_nobody_and_its_late_reply_vanishes(
 
 async def test_talking_to_the_dead(autojump_clock: MockClock, stage: Stage) -> None:
     """GEN-03."""
-    a = await start(stage)
+    a, b = await start(stage), await start(stage, "b")
     await a.stop()
     nobody, began = stage.runtime.named("nobody"), trio.current_time()
     with pytest.raises(NoSuchActor, match="a is not alive"):
         await a.call(Ask("pong"))
     with pytest.raises(NoSuchActor, match="nobody has the name 'nobody'"):
         await nobody.call(Ask("pong"))
+    stage.runtime.named("b").cast("to the living")
     a.cast("dropped")
     nobody.cast("dropped")
     stage.runtime.send_after(0, a, "dropped")
@@ -108,6 +109,9 @@ async def test_talking_to_the_dead(autojump_clock: MockClock, stage: Stage) -> N
     await trio.sleep(0.01)
     assert stage.runtime.statistics().dead_letters == 3
     assert not nobody.is_alive()
+    assert stage.runtime.named("b").is_alive()
+    assert stage.log[-1] == "to the living"
+    assert stage.runtime.named("b").resolve() is b
 
 
 async def test_a_crash_during_a_call_reaches_the_caller_at_once(
@@ -225,7 +229,7 @@ async def test_an_actor_that_calls_itself_is_told_so(
 
 @pytest.mark.parametrize("length", [2, 3, 5])
 async def test_a_cycle_of_calls_fails_where_it_would_close(
-    autojump_clock: MockClock, stage: Stage, length: Any
+    autojump_clock: MockClock, stage: Stage, length: int
 ) -> None:
     """GEN-10."""
     ring = [await start(stage, f"a{n}") for n in range(length)]
@@ -246,27 +250,26 @@ async def test_a_cycle_of_calls_fails_where_it_would_close(
     assert [await ref.call(Ask(1)) for ref in ring] == [1] * length
 
 
-async def test_two_callers_of_one_actor_are_no_cycle(
+async def test_waiting_for_a_waiting_actor_is_no_cycle(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
     """GEN-10: the search through the map ends, and finds nothing."""
-    a, b, c = [await start(stage, id_) for id_ in "abc"]
+    q, b, c = [await start(stage, name) for name in "qbc"]
 
-    async def ask_c(_: ScriptedActor, __: ReplyTo) -> object:
-        return await c.call(sleep(0.1))
-
-    async def ask_both(_: ScriptedActor, __: ReplyTo) -> object:
-        results = list[object]()
-
-        async def ask(ref: ActorRef) -> None:
-            results.append(await ref.call(Ask(ask_c)))
-
+    async def ask_c_twice(_: ScriptedActor, __: ReplyTo) -> object:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, b)
-            nursery.start_soon(ask, b)
-        return results
+            nursery.start_soon(c.call, sleep(0.1))
+            nursery.start_soon(c.call, sleep(0.1))
+        return "twice"
 
-    assert await a.call(Ask(ask_both)) == ["slept", "slept"]
+    async def ask_b(_: ScriptedActor, __: ReplyTo) -> object:
+        answer_of_b: object = await b.call(Ask("fine"))
+        return answer_of_b
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(b.call, Ask(ask_c_twice))
+        await wait_all_tasks_blocked()
+        assert await q.call(Ask(ask_b)) == "fine"
 
 
 async def test_a_deferred_reply_is_no_reason_to_cry_deadlock(

@@ -176,3 +176,14 @@ def test_a_second_signal_ends_a_stuck_process_and_says_what_is_stuck() -> None:
     assert program.returncode == 128 + signal.SIGTERM
     assert "second signal, giving up on these:\n  root\n" in err
     assert "  root/stuck\n" in err
+
+
+async def test_sigterm_ends_the_block_without_an_error(autojump_clock: MockClock) -> None:
+    log: list[str] = []
+    async with open_runtime(with_signals=True) as runtime:
+        stage = Stage(runtime, log)
+        await stage.supervise(stage.child("a"))
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep_forever()
+    assert runtime.interrupted_by == "SIGTERM"
+    assert log[-1] == "term:a:shutdown"

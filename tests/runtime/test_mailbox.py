@@ -237,6 +237,18 @@ async def test_a_sender_that_waits_for_room_hears_of_the_end(
     await ref.cast_when_room("to the dead")
 
 
+async def test_the_end_finds_only_senders_that_still_wait(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    ref, _ = await hold(stage, 1, "block")
+    ref.cast("first")
+    with pytest.raises(CallTimedOut):
+        await ref.call(Ask(1), timeout_s=0.1)
+    ref.kill()
+    await ref.wait_down()
+    assert stage.runtime.statistics().late_replies == 0
+
+
 async def test_a_sender_that_gives_up_waiting_for_room_leaves_nothing(
     autojump_clock: MockClock, stage: Stage
 ) -> None:

@@ -15,7 +15,7 @@ from autonomics.errors import (
     StartFailed,
     WouldDeadlock,
 )
-from autonomics.runtime import IGNORE, AlreadyStarted, Call, Crash
+from autonomics.runtime import IGNORE, ActorRef, AlreadyStarted, Call, Crash
 from autonomics.supervisors import (
     ChildSpec,
     count_children,
@@ -234,9 +234,10 @@ async def test_a_fixed_name_finds_each_new_incarnation(
 ) -> None:
     """REG-10."""
     await stage.supervise(stage.child("a", name="rn"))
-    seen = set()
+    seen: set[ActorRef | None] = set()
     for _ in range(3):
         ref = stage.runtime.whereis("rn")
+        assert ref is not None
         assert ref is stage.at("s/a")
         seen.add(ref)
         ref.kill()

@@ -144,12 +144,12 @@ async def test_an_outer_cancellation_still_stops_in_reverse_order(
 ) -> None:
     """TRI-05: plain trio would reach all three at once."""
     log: list[str] = []
+    began = trio.current_time()
     with trio.CancelScope() as outer:
         async with open_runtime() as runtime:
             stage = Stage(runtime, log)
             await stage.supervise(*(stage.child(id_, ending=0.1) for id_ in "012"))
             log.clear()
-            began = trio.current_time()
             outer.cancel()
             await trio.sleep_forever()
     assert trio.current_time() - began == pytest.approx(0.3, abs=0.01)
@@ -488,3 +488,19 @@ async def test_init_of_a_supervisor_refuses_when_its_first_child_does(
     with pytest.raises(StartFailed):
         await stage.supervise(stage.child("a", inits=[Refuse("no")]), name="x")
     assert stage.runtime.whereis("x") is None
+
+
+async def test_a_child_that_was_asked_to_stop_while_starting_may_finish_its_init(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """TRI-12: then nothing behind it is started."""
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def _() -> None:
+            with pytest.raises(StartFailed):
+                await stage.supervise(stage.child("a", inits=[0.5]), stage.child("b"))
+
+        await trio.sleep(0.1)
+        assert await stage.at("s").stop() == Shutdown()
+    assert stage.log == ["init:a", "up:a", "term:a:shutdown"]

@@ -120,6 +120,10 @@ async def test_a_temporary_child_that_ignores_its_start_is_forgotten(
     assert [child.id for child in await which_children(root)] == ["b"]
 
 
+def make_spec(**fields: Any) -> ChildSpec:
+    return ChildSpec(**fields)
+
+
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"id": ""}, "expected id to be a non-empty string, got ''"),
     ({"id": 7}, "expected id"),
@@ -139,7 +143,7 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
 def test_a_bad_child_spec_is_refused(change: dict[str, Any], message: str) -> None:
     """SUP-S11."""
     with pytest.raises(InvalidSpec, match=message):
-        ChildSpec(**{"id": "a", "start": Script("a"), **change})
+        make_spec(**{"id": "a", "start": Script("a"), **change})
 
 
 def test_an_unknown_field_of_a_child_spec_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -108,7 +108,7 @@ class Incarnation:
         self.timers: set[Timer] = set()
         # What an end without an error will mean; None as long as nobody has asked for one.
         self.fate: ExitReason | None = None
-        self._patience: trio.CancelScope | None = None
+        self._patience = trio.CancelScope()
         # One lot for every change of state instead of one Event for each: an idle actor is small.
         self._news = trio.lowlevel.ParkingLot()
 
@@ -146,7 +146,8 @@ class Incarnation:
         """
         with self._awaited():
             try:
-                with trio.move_on_after(self.limits.init_deadline_s) as self._patience:
+                self._patience.deadline = trio.current_time() + self.limits.init_deadline_s
+                with self._patience:
                     await self._until(lambda: self.state != "starting")
             except BaseException:
                 self._cancel(Killed("its starter was cancelled"))
@@ -177,9 +178,8 @@ class Incarnation:
     def hurry_start(self, reason: ExitReason) -> None:
         """Ask an incarnation that is still starting to end within its grace."""
         self.request_stop(reason)
-        if self._patience is not None:
-            soon = trio.current_time() + self.limits.grace_s
-            self._patience.deadline = min(self._patience.deadline, soon)
+        soon = trio.current_time() + self.limits.grace_s
+        self._patience.deadline = min(self._patience.deadline, soon)
 
     def kill(self, why: str) -> None:
         """Cancel it; `terminate` is not run."""
@@ -290,7 +290,7 @@ class Incarnation:
 
     def _waits_for(self, caller: Incarnation) -> bool:
         seen: set[int] = set()
-        ahead = [self]
+        ahead: list[Incarnation] = [self]
         while ahead:
             here = ahead.pop()
             if here is caller:
@@ -397,7 +397,7 @@ class Incarnation:
         await self._until(lambda: not self.is_alive)
 
     @contextmanager
-    def _awaited(self) -> Iterator[None]:
+    def _awaited(self) -> Generator[None]:
         """Show that the current actor waits for this one, so that a call back fails at once."""
         waiter = CURRENT.get()
         if waiter is None:

@@ -23,11 +23,9 @@ class Call(Generic[R_co]):
     __slots__ = ()
 
 
+@attrs.frozen
 class NoReply:
     """The type of NO_REPLY."""
-
-    def __repr__(self) -> str:
-        return "NO_REPLY"
 
 
 NO_REPLY: Final = NoReply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import attrs
 import trio
@@ -83,8 +84,9 @@ def classify(error: BaseException | None, asked: ExitReason | None, own: ExitRea
 def iter_leaves(error: BaseException) -> Iterator[BaseException]:
     """Walk the exceptions of a group, however deeply nested, from left to right."""
     if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:  # pyright: ignore[reportUnknownVariableType]
-            yield from iter_leaves(inner)  # pyright: ignore[reportUnknownArgumentType]
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        for inner in group.exceptions:
+            yield from iter_leaves(inner)
     else:
         yield error
 

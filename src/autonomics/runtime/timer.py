@@ -19,6 +19,11 @@ class Timer:
     _queue: TimerQueue
     _fire: Callable[[], None] | None
 
+    @property
+    def is_set(self) -> bool:
+        """False once it has fired or was cancelled."""
+        return self._fire is not None
+
     def cancel(self) -> float | None:
         """Take it back; the seconds that were left, or None when it has fired or was cancelled."""
         if self._fire is None:
@@ -78,7 +83,7 @@ class TimerQueue:
         """
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2]._fire is not None]  # noqa: SLF001
+            self._heap = [entry for entry in self._heap if entry[2].is_set]
             heapq.heapify(self._heap)
             self._cancelled = 0
 

@@ -93,6 +93,9 @@ class DynamicSupervisor(Parent):
         """Nothing follows."""
         return None
 
+    async def prepare_retry(self, child: Child) -> None:
+        """Nothing: the other children do not depend on this one."""
+
     async def retry(self, child: Child) -> Stop | None:
         """Start the child again under the same key."""
         child.state = "waiting"

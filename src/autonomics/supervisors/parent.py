@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ from autonomics.supervisors.window import RestartWindow
 from autonomics.telemetry import emit
 
 
-class Parent(Actor):
+class Parent(Actor, ABC):
     """A supervisor without its strategy.
 
     One task, one inbox, one nursery: the children's tasks live in this nursery, each behind a
@@ -68,24 +69,25 @@ class Parent(Actor):
 
     # What a strategy adds
 
+    @abstractmethod
     async def obey(self, message: Call[Any]) -> object:
         """Serve the requests that depend on the kind of supervisor."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def stop_children(self, reason: ExitReason) -> None:
         """Stop all children in the order of this kind of supervisor."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def retry(self, child: Child) -> Stop | None:
         """Try to bring a child back that has been paid for."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def prepare_retry(self, child: Child) -> None:
         """Do what must happen before the pause of a restart that has one."""
 
+    @abstractmethod
     def child_ended(self, child: Child) -> Stop | None:
         """Decide what follows from the end of a child that is not started again."""
-        raise NotImplementedError
 
     # Life
 

@@ -182,14 +182,10 @@ class Supervisor(Parent):
         return None
 
     def _group(self, child: Child) -> list[Child]:
+        if self.strategy == "one_for_one":
+            return [child]
         children = list(self.children.values())
-        match self.strategy:
-            case "one_for_one":
-                return [child]
-            case "rest_for_one":
-                return children[children.index(child) :]
-            case "one_for_all":
-                return children
+        return children if self.strategy == "one_for_all" else children[children.index(child) :]
 
     async def _stop_group(self, child: Child) -> None:
         # From here on `stopped` means: stays stopped. All others are to be started again, also

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
@@ -54,7 +54,7 @@ def unsubscribe(id: str) -> bool:  # noqa: A002 - the word of the field
 
 
 @contextmanager
-def listening(id: str, listener: Listener) -> Iterator[None]:  # noqa: A002 - see subscribe
+def listening(id: str, listener: Listener) -> Generator[None]:  # noqa: A002 - see subscribe
     """Subscribe for the length of a `with` block."""
     subscribe(id, listener)
     try:

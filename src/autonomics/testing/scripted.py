@@ -30,9 +30,9 @@ Step = float | Exception | Ignore | Refuse | Continue | None
 
 @attrs.frozen
 class Ask(Call[Any]):
-    """Have the actor answer by this; a plain value is the reply itself."""
+    """Have the actor answer: by an async function of actor and ReplyTo, or with a plain value."""
 
-    do: Callable[[ScriptedActor, ReplyTo], Awaitable[object]] | object
+    do: Any
 
 
 @attrs.define
@@ -91,7 +91,11 @@ class ScriptedActor(Actor):
     async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
         """Answer an Ask."""
         assert isinstance(message, Ask)
-        return await message.do(self, reply_to) if callable(message.do) else message.do
+        do: Any = message.do
+        if not callable(message.do):
+            return do
+        answer: object = await do(self, reply_to)
+        return answer
 
     async def handle_cast(self, message: object) -> Stop | None:
         """Stop, crash, run or log."""
@@ -100,7 +104,8 @@ class ScriptedActor(Actor):
         if isinstance(message, BaseException):
             raise message
         if callable(message):
-            answer: Stop | None = await message(self)
+            do: Any = message
+            answer: Stop | None = await do(self)
             return answer
         self.log.append(message)
         return None

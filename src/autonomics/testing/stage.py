@@ -53,9 +53,8 @@ class Stage:
 
     async def supervise(self, *children: ChildSpec, name: str = "s", **flags: Any) -> ActorRef:
         """Start a supervisor with a window so long that only a test's own limits matter."""
-        return await self.runtime.start(
-            lambda: Supervisor(children, **{"within_s": 3600, **flags}), name=name
-        )
+        with_defaults: dict[str, Any] = {"within_s": 3600, **flags}
+        return await self.runtime.start(lambda: Supervisor(children, **with_defaults), name=name)
 
     def find(self, path: str) -> ActorRef | None:
         """Find who has the path and whose task has not ended."""
