@@ -30,6 +30,7 @@ AutonomicsError
 │  └─ ParkingFull               the sender has parked as much as it may
 ├─ EffectFailed                 a call to an outside system ended badly, and is known to have
 │  └─ EffectUnknown             it was sent, and nobody can say whether it took effect
+├─ DoorRefused                  a door can't take a request as it came; `code` is its problem
 └─ CommandFailed                a command can't go on; its text is the one line that the user sees
 """
 
@@ -178,6 +179,14 @@ class EffectFailed(AutonomicsError):
 
 class EffectUnknown(EffectFailed):
     """An outside call was sent, and nobody can say whether it took effect."""
+
+
+class DoorRefused(AutonomicsError):
+    """A door can't take a request as it came; `code` names a row of the doors' problem table."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class CommandFailed(AutonomicsError):

@@ -1,0 +1,95 @@
+"""The line: who looks at it, who stops it, who clears it; and the tree that it stands in."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from autonomics.actors.message import LineView, TenantView
+from autonomics.http.exchange import Answer, Exchange
+from autonomics.http.route import ADMINS, OWNERS, Route
+from autonomics.http.view import show_line, show_tree
+
+
+async def answer_line(exchange: Exchange) -> Answer:
+    """Return the latch; a tenant sees no other tenant's stops."""
+    view = await exchange.control.line()
+    own = exchange.principal.tenant_id
+    if own is not None:
+        view = _narrow(view, await exchange.control.tenant(own))
+    return Answer(body=show_line(view))
+
+
+def _narrow(view: LineView, own: TenantView | None) -> LineView:
+    """Leave out other tenants, and resources, whose names say whose they are."""
+    names = () if own is None else (own.id, own.handle)
+    stops = tuple(stop for stop in view.stops if _may_see(stop.scope, names))
+    return attrs.evolve(view, stops=stops, stopped=bool(stops))
+
+
+def _may_see(scope: str, names: tuple[str, ...]) -> bool:
+    kind, *name = re.split("[: ]", scope, maxsplit=1)
+    return kind in ("line", "recipe") or (kind == "tenant" and name[0] in names)
+
+
+async def answer_stop(exchange: Exchange) -> Answer:
+    """Stop the line in a scope."""
+    texts = await exchange.texts("scope", "reason")
+    by = exchange.principal.key_id
+    view = await exchange.control.stop_line(texts["scope"], texts["reason"], by)
+    return Answer(body=show_line(view))
+
+
+async def answer_clear(exchange: Exchange) -> Answer:
+    """Clear a stop; it takes a cause, a fix and a prevention."""
+    texts = await exchange.texts("scope", "root_cause", "fix", "prevention")
+    view = await exchange.control.clear_line(
+        texts["scope"],
+        texts["root_cause"],
+        texts["fix"],
+        texts["prevention"],
+        exchange.principal.key_id,
+    )
+    return Answer(body=show_line(view))
+
+
+async def answer_tree(exchange: Exchange) -> Answer:
+    """Return a picture of the whole tree."""
+    return Answer(body=show_tree(await exchange.control.tree()))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/line",
+        name="line",
+        roles=OWNERS,
+        answer=answer_line,
+        about="The stop-the-line latch.",
+    ),
+    Route(
+        method="POST",
+        path="/v1/line/stop",
+        name="stop_line",
+        roles=ADMINS,
+        answer=answer_stop,
+        about="Stop the line: scope, reason.",
+    ),
+    Route(
+        method="POST",
+        path="/v1/line/clear",
+        name="clear_line",
+        roles=ADMINS,
+        answer=answer_clear,
+        about="Clear a stop: scope, root_cause, fix, prevention.",
+    ),
+    Route(
+        method="GET",
+        path="/v1/tree",
+        name="tree",
+        roles=ADMINS,
+        answer=answer_tree,
+        about="A snapshot of the supervision tree.",
+    ),
+)

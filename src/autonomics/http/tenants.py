@@ -1,0 +1,124 @@
+"""Tenants: made by name, changed by a verb, taken away as a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from autonomics.http.bundle import MEDIA_TYPE, stream_tar
+from autonomics.http.exchange import TEXT, Answer, Exchange
+from autonomics.http.route import ADMINS, OWNERS, Route
+from autonomics.http.view import show_new_key, show_tenant
+
+DEFAULT_PRICE_PLAN = "evaluation"
+VERBS = ("suspend", "resume", "close", "readmit")
+
+
+async def answer_tenants(exchange: Exchange) -> Answer:
+    """Return all tenants, oldest first."""
+    found = await exchange.control.tenants()
+    return Answer(body={"tenants": [show_tenant(view) for view in found]})
+
+
+async def answer_create(exchange: Exchange) -> Answer:
+    """Create a tenant; its two keys are in this answer and nowhere else."""
+    texts = await exchange.texts("id", name=None, price_plan=DEFAULT_PRICE_PLAN)
+    name = texts["name"] or texts["id"]
+    by = exchange.principal.key_id
+    created = await exchange.control.create_tenant(texts["id"], name, texts["price_plan"], by)
+    return Answer(
+        status=201,
+        body={
+            "tenant": show_tenant(created.tenant),
+            "api_key": show_new_key(created.api_key),
+            "push_token": show_new_key(created.push_token),
+            "replayed": created.replayed,
+        },
+        headers={"Location": f"/v1/tenants/{created.tenant.id}"},
+    )
+
+
+async def answer_tenant(exchange: Exchange) -> Answer:
+    """Return one tenant."""
+    return Answer(body=show_tenant(await exchange.tenant(exchange.args["tenant_id"])))
+
+
+def _changing(verb: str) -> Callable[[Exchange], Awaitable[Answer]]:
+    async def answer_change(exchange: Exchange) -> Answer:
+        tenant = await exchange.tenant(exchange.args["tenant_id"])
+        by = exchange.principal.key_id
+        changed = await exchange.control.change_tenant(tenant.id, verb, by)
+        return Answer(body=show_tenant(changed))
+
+    return answer_change
+
+
+async def answer_export(exchange: Exchange) -> Answer:
+    """Return the tenant's whole log as a tar of the bundle folder."""
+    tenant = await exchange.tenant(exchange.args["tenant_id"])
+    files = await exchange.control.export(tenant.id)
+    name = f'attachment; filename="{tenant.handle}.tar"'
+    return Answer(
+        body=stream_tar(files), media_type=MEDIA_TYPE, headers={"Content-Disposition": name}
+    )
+
+
+async def answer_vkey(exchange: Exchange) -> Answer:
+    """Return the key under which the tenant's checkpoints are signed."""
+    tenant = await exchange.tenant(exchange.args["tenant_id"])
+    vkey = await exchange.control.verifier_key(tenant.id)
+    return Answer(body=f"{vkey.rstrip()}\n".encode(), media_type=TEXT)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/tenants",
+        name="tenants",
+        roles=ADMINS,
+        answer=answer_tenants,
+        about="All tenants, oldest first.",
+    ),
+    Route(
+        method="POST",
+        path="/v1/tenants",
+        name="create_tenant",
+        roles=ADMINS,
+        answer=answer_create,
+        about="Create a tenant: id, name, price_plan.",
+    ),
+    Route(
+        method="GET",
+        path="/v1/tenants/<tenant_id>",
+        name="tenant",
+        roles=OWNERS,
+        answer=answer_tenant,
+        about="One tenant.",
+    ),
+    *(
+        Route(
+            method="POST",
+            path=f"/v1/tenants/<tenant_id>/{verb}",
+            name=f"{verb}_tenant",
+            roles=ADMINS,
+            answer=_changing(verb),
+            about=f"{verb.capitalize()} a tenant.",
+        )
+        for verb in VERBS
+    ),
+    Route(
+        method="GET",
+        path="/v1/tenants/<tenant_id>/export",
+        name="export",
+        roles=OWNERS,
+        answer=answer_export,
+        about="The tenant's whole log as a tar of its bundle.",
+    ),
+    Route(
+        method="GET",
+        path="/v1/tenants/<tenant_id>/vkey",
+        name="vkey",
+        roles=OWNERS,
+        answer=answer_vkey,
+        about="The verifier key of the tenant's log.",
+    ),
+)

@@ -1,0 +1,306 @@
+"""A control plane without a tree: real receipts, keys and parking, one decision it can take.
+
+It decides nothing but whether the line is stopped, and acts on nothing. For doors and whatever
+else holds a `ControlPlane`; held to the same contract suite as the real one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+import trio
+
+from autonomics.actors.message import (
+    PLATFORM,
+    Accepted,
+    Decided,
+    Health,
+    Inbound,
+    KeyView,
+    LineView,
+    NewKey,
+    Parked,
+    Principal,
+    ReceiptView,
+    Role,
+    Stop,
+    TenantCreated,
+    TenantView,
+    Unplaced,
+)
+from autonomics.errors import (
+    CallTimedOut,
+    IdempotencyConflict,
+    InvalidInput,
+    NoSuchTenant,
+    Overloaded,
+    ParkingFull,
+    TenantUnavailable,
+)
+from autonomics.gates.verdict import Verdict, permit, refuse
+from autonomics.receipts import canonical
+from autonomics.receipts.entry import Entry
+from autonomics.receipts.log import LogHead
+from autonomics.supervisors import TreeNode
+from autonomics.tenancy.api_key import RANDOM_BYTES, make_api_key
+from autonomics.tenancy.price_plans import price_plan_named
+from autonomics.testing.memory_ledger import PAYLOAD_TYPE, Log, MemoryLedger
+
+STATES: Mapping[str, str] = {"suspend": "suspended", "resume": "active", "close": "closed"}
+
+
+@attrs.define
+class MemoryControlPlane(MemoryLedger):
+    """`ControlPlane` in memory; `is_store_down` and `deciding` are what a test turns."""
+
+    open_signals: int = 256
+    parked_messages: int = 1000
+    parked_bytes: int = 16 * 2**20
+    deciding: trio.Event = attrs.Factory(trio.Event)
+    """Set: signals are decided at once. Unset: they wait, as behind a busy governor."""
+
+    strangers: int = 0
+    _keys: dict[str, tuple[KeyView, str]] = attrs.field(factory=dict, init=False)
+    _parked: list[Unplaced] = attrs.field(factory=list[Unplaced], init=False)
+    _stops: dict[str, Stop] = attrs.field(factory=dict[str, Stop], init=False)
+    _generation: int = attrs.field(default=0, init=False)
+    _waiting: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.deciding.set()
+
+    async def authenticate(self, secret: str) -> Principal | None:
+        """Look the secret up."""
+        for view, known in self._keys.values():
+            if known == secret and view.revoked_at is None:
+                return Principal(view.id, view.role, view.tenant_id)
+        return None
+
+    async def submit(self, inbound: Inbound) -> Accepted:
+        """Append `received`, or give the one that is there."""
+        return self._submit(inbound, decide=self.deciding.is_set())
+
+    def _submit(self, inbound: Inbound, *, decide: bool) -> Accepted:
+        tenant = self._found(inbound.tenant_id)
+        if tenant.state == "closed":
+            raise TenantUnavailable(f"tenant {tenant.id} is closed", 3600.0)
+        log = self._logs[tenant.handle]
+        twin = log.seen.get((inbound.source, inbound.message_id))
+        if twin is not None:
+            if inbound.key_is_chosen and twin[1] != inbound.body:
+                raise IdempotencyConflict("the key was used before with another body")
+            return Accepted(self._view(tenant.handle, log.receipts[twin[0]]), duplicate=True)
+        if self._waiting >= self.open_signals:
+            raise Overloaded(f"{tenant.id} has {self._waiting} undecided signals")
+        entry = Entry(
+            kind="received",
+            actor="memory",
+            payload=inbound.body,
+            payload_type=PAYLOAD_TYPE,
+            trace=inbound.trace,
+        )
+        received = self._append(tenant.handle, entry)
+        log.seen[inbound.source, inbound.message_id] = (received.seq, inbound.body)
+        if decide:
+            self._decide(tenant, received.seq)
+        return Accepted(received, duplicate=False)
+
+    def _decide(self, tenant: TenantView, seq: int) -> ReceiptView:
+        log = self._logs[tenant.handle]
+        if seq in log.decisions:
+            return self._view(tenant.handle, log.receipts[log.decisions[seq]])
+        verdict: Verdict = permit("stop_line")
+        stop = self._stops.get("line") or self._stops.get(f"tenant:{tenant.id}")
+        if stop is not None:
+            verdict = refuse(
+                "stop_line",
+                "line_stopped",
+                subject=tenant.id,
+                scope=stop.scope,
+                reason=stop.reason,
+            )
+        payload: dict[str, object] = {
+            "answer": "refuse" if verdict.refuses else "none",
+            "code": verdict.code,
+            "verdicts": [verdict.record()],
+        }
+        entry = Entry(
+            kind="decided",
+            actor="memory",
+            payload=canonical.encode(payload),
+            payload_type=PAYLOAD_TYPE,
+            cause=(seq,),
+            digest=hashlib.sha256(canonical.encode(payload)).hexdigest(),
+        )
+        decided = self._append(tenant.handle, entry)
+        log.decisions[seq] = decided.seq
+        return decided
+
+    async def submit_and_wait(self, inbound: Inbound, timeout_s: float = 10.0) -> Decided:
+        """Append, wait until decisions are taken, decide."""
+        accepted = self._submit(inbound, decide=False)
+        self._waiting += 1
+        try:
+            with trio.fail_after(timeout_s):
+                await self.deciding.wait()
+        except trio.TooSlowError:
+            raise CallTimedOut(f"no decision within {timeout_s:g} s") from None
+        finally:
+            self._waiting -= 1
+        return Decided(accepted, self._decide(self._found(inbound.tenant_id), accepted.receipt.seq))
+
+    async def park(self, unplaced: Unplaced) -> Parked:
+        """Keep it in the platform's log, within the sender's bounds."""
+        log = self._logs[PLATFORM]
+        key = (f"{unplaced.sender} {unplaced.source}", unplaced.message_id)
+        if key in log.seen:
+            return Parked(self._view(PLATFORM, log.receipts[log.seen[key][0]]), duplicate=True)
+        mine = [item for item in self._parked if item.sender == unplaced.sender]
+        held_bytes = sum(len(item.body) for item in mine) + len(unplaced.body)
+        if len(mine) >= self.parked_messages or held_bytes > self.parked_bytes:
+            raise ParkingFull(
+                f"{unplaced.sender} may not park: limit={self.parked_messages}, used={len(mine)}"
+            )
+        receipt = self._note("received", parked=unplaced.reason, why=unplaced.why)
+        log.seen[key] = (receipt.seq, unplaced.body)
+        self._parked.append(unplaced)
+        return Parked(receipt, duplicate=False)
+
+    async def count_stranger(self, reason: str) -> None:
+        """Count one."""
+        self.strangers += 1
+
+    async def tenants(self) -> tuple[TenantView, ...]:
+        """Return all."""
+        return tuple(self._tenants.values())
+
+    async def tenant(self, tenant_id: str) -> TenantView | None:
+        """Return one, by id or handle."""
+        try:
+            return self._found(tenant_id)
+        except NoSuchTenant:
+            return None
+
+    async def create_tenant(
+        self,
+        tenant_id: str,
+        name: str,
+        price_plan: str,
+        by: str,
+        limits: Mapping[str, int] | None = None,
+    ) -> TenantCreated:
+        """Create it, with a log, two keys, and what was parked for it."""
+        if tenant_id in self._tenants:
+            raise InvalidInput.expected("tenant id", "free", tenant_id)
+        plan = price_plan_named(price_plan)
+        handle = f"t{len(self._tenants) + 1:04d}"
+        wanted = {row: grant.limit for row, grant in plan.quotas.items()} | dict(limits or {})
+        quotas = {row: (limit, 0) for row, limit in wanted.items()}
+        view = TenantView(tenant_id, name, handle, "active", plan.id, self.clock(), quotas=quotas)
+        self._note("tenant", event="created", tenant=tenant_id, by=by)
+        self._logs[handle] = Log(LogHead.empty(f"memory.test/{handle}"))
+        self._append(
+            handle,
+            Entry(
+                kind="entitlement",
+                actor="memory",
+                payload=canonical.encode({"price_plan": plan.id}),
+                payload_type=PAYLOAD_TYPE,
+            ),
+        )
+        self._tenants[tenant_id] = view
+        api_key = await self.create_key("tenant", tenant_id, by)
+        push_token = await self.create_key("push", tenant_id, by)
+        mine = [item for item in self._parked if item.tenant_id == tenant_id]
+        mine = [item for item in mine if item.reason == "unknown_tenant"]
+        self._parked = [item for item in self._parked if item not in mine]
+        for item in mine:
+            inbound = Inbound(tenant_id, item.source, item.message_id, item.body, item.attributes)
+            await self.submit(inbound)
+        return TenantCreated(view, api_key, push_token, len(mine))
+
+    async def change_tenant(self, tenant_id: str, verb: str, by: str) -> TenantView:
+        """Carry the verb out."""
+        view = self._found(tenant_id)
+        if verb not in (*STATES, "readmit"):
+            raise InvalidInput.expected("verb", "suspend, resume, close or readmit", verb)
+        if view.state == "closed":
+            raise InvalidInput.expected("tenant", "open", tenant_id)
+        self._note("tenant", event=verb, tenant=view.id, by=by)
+        state = STATES.get(verb, view.state)
+        self._tenants[view.id] = attrs.evolve(view, state=state, quarantined=False)
+        return self._tenants[view.id]
+
+    async def create_key(self, role: Role, tenant_id: str | None, by: str) -> NewKey:
+        """Make one."""
+        if tenant_id is not None:
+            tenant_id = self._found(tenant_id).id
+        key = make_api_key(self.random_bytes(RANDOM_BYTES))
+        self._note("key", event="created", key=key.id, by=by)
+        self._keys[key.id] = (KeyView(key.id, role, tenant_id, self.clock()), key.text)
+        return NewKey(key.id, key.text, role, tenant_id)
+
+    async def revoke_key(self, key_id: str, by: str) -> KeyView:
+        """Revoke one."""
+        if key_id not in self._keys:
+            raise InvalidInput.expected("key id", "that of a known key", key_id)
+        view, secret = self._keys[key_id]
+        if view.revoked_at is None:
+            self._note("key", event="revoked", key=key_id, by=by)
+            view = attrs.evolve(view, revoked_at=self.clock())
+            self._keys[key_id] = (view, secret)
+        return view
+
+    async def keys(self) -> tuple[KeyView, ...]:
+        """Return all."""
+        return tuple(view for view, _ in self._keys.values())
+
+    async def line(self) -> LineView:
+        """Return the latch."""
+        return LineView(self._generation, bool(self._stops), tuple(self._stops.values()))
+
+    async def stop_line(self, scope: str, reason: str, by: str) -> LineView:
+        """Stop it in a scope; the first reason stays."""
+        kind, _, name = scope.partition(":")
+        if (kind == "line") != (not name) or kind not in ("line", "tenant", "recipe", "resource"):
+            raise InvalidInput.expected("scope", "line, tenant:, recipe: or resource:", scope)
+        self._note("line", event="stopped", scope=scope, reason=reason, by=by)
+        self._stops.setdefault(scope, Stop(scope, reason, by, self.clock()))
+        self._generation += 1
+        return await self.line()
+
+    async def clear_line(
+        self, scope: str, root_cause: str, fix: str, prevention: str, by: str
+    ) -> LineView:
+        """Clear one stop."""
+        if scope not in self._stops:
+            raise InvalidInput.expected("scope", "one that is stopped", scope)
+        texts = {"root_cause": root_cause, "fix": fix, "prevention": prevention}
+        self._note("line", event="cleared", scope=scope, by=by, **texts)
+        del self._stops[scope]
+        self._generation += 1
+        return await self.line()
+
+    async def health(self) -> Health:
+        """Say how it is."""
+        stopped = "line" in self._stops
+        return Health(
+            readiness="store_unavailable"
+            if self.is_store_down
+            else ("line_stopped" if stopped else "ready"),
+            store="memory",
+            line=await self.line(),
+            tenants=len(self._tenants),
+            tenants_quarantined=0,
+            receipts=sum(log.head.size for log in self._logs.values()),
+            uptime_s=timedelta(0).total_seconds(),
+            version="memory",
+        )
+
+    async def tree(self) -> TreeNode:
+        """Return a tree of one."""
+        return TreeNode("memory", "memory", "actor", "running")
