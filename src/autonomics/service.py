@@ -59,7 +59,6 @@ from autonomics.supervisors import (
 )
 
 ROOT = "root"
-OPEN_PARKED = 4096
 SOCKET_NAME = "control.sock"
 
 
@@ -304,7 +303,7 @@ def _ledger(runtime: Runtime, parts: Parts) -> Supervisor:
                     origin_of(settings.origin, PLATFORM),
                     ledger=ledger,
                     source=source,
-                    open_signals=OPEN_PARKED,
+                    open_signals=None,
                 ),
             ),
             ChildSpec(

@@ -57,7 +57,7 @@ declare(
     answer="act, await_approval, refuse or none",
     code="code of the refusal, or None",
     recipe="id of the diagnosed recipe, or None",
-    diagnosis_ms="milliseconds that diagnose and decide took",
+    decide_ms="milliseconds that the decision took, diagnosis and gates",
     trace="trace id, or None",
 )
 declare(
@@ -259,7 +259,7 @@ class Governor(Actor):
             answer=decision.answer,
             code=decision.code,
             recipe=decision.diagnosis.recipe_id,
-            diagnosis_ms=took_ms,
+            decide_ms=took_ms,
             trace=undecided.trace,
         )
 

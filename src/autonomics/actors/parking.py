@@ -30,6 +30,7 @@ class _Parked:
     sender: str
     size_bytes: int
     tenant_id: str | None
+    reason: str
 
 
 class Parking:
@@ -49,7 +50,13 @@ class Parking:
             return
         payload = cast("dict[str, Any]", canonical.decode(receipt.payload))
         if leaf.payload_type == PARKED_TYPE:
-            row = _Parked(receipt.seq, payload["sender"], payload["size_bytes"], payload["tenant"])
+            row = _Parked(
+                receipt.seq,
+                payload["sender"],
+                payload["size_bytes"],
+                payload["tenant"],
+                payload["reason"],
+            )
             self._parked[row.seq] = row
             self._messages[row.sender] += 1
             self._bytes[row.sender] += row.size_bytes
@@ -72,8 +79,12 @@ class Parking:
                 raise ParkingFull(f"{why} (limit={limit}, used={used})")
 
     def waiting_for(self, tenant_id: str) -> tuple[int, ...]:
-        """Return the seqs of what is parked for a tenant, in order."""
-        return tuple(row.seq for row in self._parked.values() if row.tenant_id == tenant_id)
+        """Return the seqs of what is parked until a tenant is created, in order."""
+        return tuple(
+            row.seq
+            for row in self._parked.values()
+            if row.tenant_id == tenant_id and row.reason == "unknown_tenant"
+        )
 
     def __len__(self) -> int:
         return len(self._parked)

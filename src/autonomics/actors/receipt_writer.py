@@ -103,7 +103,10 @@ class _Follower:
 
 
 class ReceiptWriter(Actor):
-    """Appends to one log, feeds those who follow it, and answers when a decision is there."""
+    """Appends to one log, feeds those who follow it, and answers when a decision is there.
+
+    `open_signals` bounds the undecided signals; None for a log whose messages nobody decides.
+    """
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=4096)
 
@@ -113,7 +116,7 @@ class ReceiptWriter(Actor):
         *,
         ledger: Address,
         source: Source,
-        open_signals: int,
+        open_signals: int | None,
     ) -> None:
         self._origin = origin
         self._ledger = ledger
@@ -201,7 +204,7 @@ class ReceiptWriter(Actor):
                 if group.key == entries[0].idem:
                     group.waiting.append(reply_to)
                     return
-        if any(entry.kind == "received" for entry in entries):
+        if self._open_signals is not None and any(e.kind == "received" for e in entries):
             pending = sum(g.entries[0].kind == "received" for g in self._waiting)
             held = len(self._undecided) + pending
             if held >= self._open_signals:
@@ -351,7 +354,7 @@ class ReceiptWriter(Actor):
             self._known = receipt.seq + 1
             self._kept.append(receipt)
             match receipt.fields.kind:
-                case "received":
+                case "received" if self._open_signals is not None:
                     self._undecided.add(receipt.seq)
                 case "decided":
                     for seq in receipt.fields.cause:

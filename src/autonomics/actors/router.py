@@ -41,8 +41,15 @@ from autonomics.actors.router_message import (
     tenant_actor,
 )
 from autonomics.actors.source import Source
-from autonomics.actors.writer_message import Append, Appended
-from autonomics.errors import CallFailed, InvalidInput, LedgerError, NoSuchTenant, TenantUnavailable
+from autonomics.actors.writer_message import Append
+from autonomics.errors import (
+    CallFailed,
+    InvalidInput,
+    InvalidSignal,
+    LedgerError,
+    NoSuchTenant,
+    TenantUnavailable,
+)
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import Receipt
 from autonomics.runtime import Actor, Address, Call, Continue, Down, MailboxSpec, ReplyTo
@@ -302,16 +309,23 @@ class Router(Actor):
             return 0
         await self._warden.call(Admit(holding.tenant.handle))
         writer = self.runtime.named(tenant_actor(holding.tenant.handle, "receipt_writer"))
+        replayed: list[int] = []
         for seq in seqs:
             found = await self._ledger.call(ReadLog(self._origin, seq, 1))
             inbound = inbound_of(found[0])
-            if inbound is not None:
-                await self._hand_over(writer, inbound)
-        appended = await self._platform.call(
-            Append((unparked_entry(holding.tenant.id, seqs, self.path),))
-        )
-        self._fold(appended.receipts[0])
-        return len(seqs)
+            if inbound is not None and await self._hand_over(writer, inbound):
+                replayed.append(seq)
+        if replayed:
+            entry = unparked_entry(holding.tenant.id, tuple(replayed), self.path)
+            appended = await self._platform.call(Append((entry,)))
+            self._fold(appended.receipts[0])
+        return len(replayed)
 
-    async def _hand_over(self, writer: Address, inbound: Inbound) -> Appended:
-        return await writer.call(Append((received_entry(inbound, self.path),)))
+    async def _hand_over(self, writer: Address, inbound: Inbound) -> bool:
+        """Append to the tenant's log; False for what is no signal, which stays parked."""
+        try:
+            entry = received_entry(inbound, self.path)
+        except InvalidSignal:
+            return False
+        await writer.call(Append((entry,)))
+        return True

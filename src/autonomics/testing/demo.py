@@ -1,0 +1,368 @@
+"""The main job, end to end, in one process: five tenants, real HTTP, kills, and an audit."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from autonomics.actors.message import PLATFORM
+from autonomics.actors.router_message import tenant_actor
+from autonomics.config import Settings, load_settings
+from autonomics.errors import CommandFailed, StartFailed
+from autonomics.service import (
+    Doors,
+    Parts,
+    Service,
+    find_cause,
+    open_parts,
+    open_service,
+    system_source,
+)
+from autonomics.supervisors import TreeNode
+from autonomics.telemetry import subscribe, unsubscribe
+from autonomics.testing.demo_audit import Audit, Finding
+from autonomics.testing.demo_load import Load
+from autonomics.testing.demo_signal import (
+    Json,
+    Push,
+    everyday,
+    malformed,
+    quota_report,
+    read_samples,
+    wrap,
+)
+from autonomics.testing.demo_view import (
+    View,
+    Watcher,
+    describe_result,
+    is_terminal,
+    summarize,
+)
+from autonomics.testing.local_cloud import Late, LocalCloud
+
+TENANTS = ("acme", "birch", "cedar", "delta", "elm")
+LATE_TENANT = TENANTS[-1]
+LEAST_SIGNALS = 216
+EVERY_S = 0.035
+SENDING_S = 25.0
+SETTLE_WITHIN_S = 15.0
+QUOTA = "signals"
+QUOTA_LIMIT = 40
+MEAN_LIMIT_MS = 100.0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the demo's own options."""
+    parser.add_argument("--data", type=Path, help="keep the ledger in this new or empty folder")
+    parser.add_argument(
+        "--signals", type=Path, help="send the samples.jsonl files of this folder instead"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+
+def run_demo(options: Namespace) -> int:
+    """Run the demo; 0 if nothing was lost or done twice, all verifies, and diagnosis was fast."""
+    samples = read_samples(options.signals) if options.signals else None
+    with _data_folder(options.data) as folder:
+        settings = load_settings(
+            {"data": folder / "data", "port": 0, "verify_wait_cap_s": 1.0}, environ={}
+        )
+        stream = sys.stderr if options.json else sys.stdout
+        try:
+            result, problems = trio.run(_Demo(settings, folder, samples, stream).run)
+        except StartFailed as error:
+            raise CommandFailed(str(find_cause(error) or error)) from None
+    if options.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    else:
+        sys.stdout.write("\n".join(describe_result(result)) + "\n")
+        for problem in problems:
+            sys.stdout.write(f"FAILED: {problem}\n")
+        sys.stdout.write(f"\nnext: {next_command()}\n")
+    return 1 if problems else 0
+
+
+def next_command() -> str:
+    """Return what to type next, for this very installation."""
+    program = Path(sys.executable).parent / "autonomics"
+    shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    return f"{shown} init && {shown} serve"
+
+
+@contextmanager
+def _data_folder(given: Path | None) -> Iterator[Path]:
+    if given is None:
+        with tempfile.TemporaryDirectory(prefix="autonomics-demo-") as made:
+            yield Path(made)
+        return
+    if given.exists() and (not given.is_dir() or any(given.iterdir())):
+        raise CommandFailed(f"expected {given} to be a new or empty folder, got one in use")
+    given.mkdir(parents=True, exist_ok=True)
+    yield given
+
+
+class _Demo:
+    """One run: its tenants, its cloud, its traffic."""
+
+    def __init__(
+        self, settings: Settings, folder: Path, samples: list[Json] | None, stream: Any
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._samples = samples
+        self._total = max(LEAST_SIGNALS, len(samples or ()))
+        self._stream = stream
+        self._source = system_source()
+        self._cloud = LocalCloud(self._source.clock)
+        self._handles: dict[str, str] = {}
+        self._url = ""
+
+    async def run(self) -> tuple[dict[str, Any], list[str]]:
+        """Serve, send, kill, settle, audit; the result and what is wrong with it."""
+        for tenant in TENANTS:
+            for short in ("checkout", "search"):
+                name = _service(tenant, short)
+                self._cloud.add_service(name)
+                self._cloud.set_memory_course(name, ["0.52", "0.51", "0.52", "0.51"])
+        effectors = {"run": self._cloud}
+        readers = {"run": self._cloud, "monitoring": self._cloud}
+        doors = Doors(trust_tenant_attribute=True, on_bound=self._bound)
+        with (
+            open_parts(self._settings, doors=doors, effectors=effectors, readers=readers) as parts,
+            Watcher() as watcher,
+        ):
+            async with open_service(parts) as service:
+                return await self._play(parts, service, watcher)
+
+    def _bound(self, url: str) -> None:
+        self._url = url
+
+    async def _play(
+        self, parts: Parts, service: Service, watcher: Watcher
+    ) -> tuple[dict[str, Any], list[str]]:
+        view = View(self._stream, watcher, is_live=is_terminal(self._stream))
+        admin = await service.control.create_key("admin", None, "demo")
+        load = Load(self._url, service.runtime, {LATE_TENANT: admin.secret})
+        for tenant in TENANTS[:-1]:
+            await self._create(tenant, service, load)
+        view.line(f"serving on {self._url}; {len(TENANTS)} tenants, {self._total} signals")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, view, service, load)
+            await self._send_all(service, load, watcher)
+            await self._settle(service)
+            nursery.cancel_scope.cancel()
+        await load.close()
+        view.line("auditing: reading every log, deciding again, exporting, verifying")
+        finding = await self._audit(parts, service, load)
+        return self._conclude(load, watcher, finding)
+
+    async def _create(self, tenant: str, service: Service, load: Load) -> None:
+        limits = {QUOTA: QUOTA_LIMIT} if tenant == TENANTS[0] else None
+        plan = "standard"
+        made = await service.control.create_tenant(tenant, tenant.title(), plan, "demo", limits)
+        self._handles[tenant] = made.tenant.handle
+        load.know(tenant, made.push_token.secret)
+
+    async def _watch(self, view: View, service: Service, load: Load) -> None:
+        while True:
+            tree = await service.control.tree()
+            view.show(tree, load.tally.sent, self._total, _receipts(tree))
+            await trio.sleep(0.5 if is_terminal(self._stream) else 1.0)
+
+    # Traffic
+
+    async def _send_all(self, service: Service, load: Load, watcher: Watcher) -> None:
+        """Send everything at an even pace, with the incidents and the kills in the middle."""
+        cues = {
+            self._total // 6: self._create_late_tenant,
+            self._total // 4: self._kill_governor,
+            self._total // 3: self._kill_executor_during_an_act,
+            self._total // 2: self._kill_receipt_writer,
+            self._total * 2 // 3: self._run_out_of_quota,
+            self._total * 3 // 4: self._run_out_of_memory,
+        }
+        async with trio.open_nursery() as nursery:
+            for index in range(self._total):
+                tenant = TENANTS[index % len(TENANTS)]
+                push = self._push(tenant, index)
+                nursery.start_soon(load.push, tenant, push)
+                if index % 20 == 19:
+                    nursery.start_soon(self._repeat, load, tenant, push)
+                if index % 25 == 24:
+                    nursery.start_soon(
+                        load.push, TENANTS[1], malformed(index // 25, self._source.clock())
+                    )
+                if index in cues:
+                    nursery.start_soon(cues[index], service, load, watcher)
+                await trio.sleep(min(EVERY_S, SENDING_S / self._total))
+
+    def _push(self, tenant: str, index: int) -> Push:
+        now = self._source.clock()
+        body = (
+            everyday(index // len(TENANTS), tenant, now)
+            if self._samples is None
+            else self._samples[index % len(self._samples)]
+        )
+        return wrap(json.dumps(body).encode(), f"m-{index}", now, {"tenant": tenant})
+
+    @staticmethod
+    async def _repeat(load: Load, tenant: str, push: Push) -> None:
+        """Deliver the same message again, as Pub/Sub may at any time."""
+        await trio.sleep(0.3)
+        await load.push(tenant, push)
+
+    async def _create_late_tenant(self, service: Service, load: Load, watcher: Watcher) -> None:
+        await self._create(LATE_TENANT, service, load)
+        watcher.say(f"created {LATE_TENANT}: what was parked for it is replayed")
+
+    async def _kill_governor(self, service: Service, _load: Load, watcher: Watcher) -> None:
+        self._kill(TENANTS[1], "governor", service, watcher)
+
+    async def _kill_receipt_writer(self, service: Service, _load: Load, watcher: Watcher) -> None:
+        self._kill(TENANTS[3], "receipt_writer", service, watcher)
+
+    async def _kill_executor_during_an_act(
+        self, service: Service, load: Load, watcher: Watcher
+    ) -> None:
+        """Let an act take its time, and kill its executor in the middle of it."""
+        tenant = TENANTS[2]
+        self._cloud.script("run.services.patch", Late(1.5))
+        begun = trio.Event()
+
+        def listen(event: str, fields: Any) -> None:
+            if event == "act.started" and fields["tenant"] == self._handles[tenant]:
+                begun.set()
+
+        subscribe("demo-act", listen)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._kill_for_memory, load, tenant, "checkout")
+                with trio.move_on_after(5.0):
+                    await begun.wait()
+                    await trio.sleep(0.2)
+                self._kill(tenant, "executor", service, watcher)
+        finally:
+            unsubscribe("demo-act")
+
+    def _kill(self, tenant: str, role: str, service: Service, watcher: Watcher) -> None:
+        ref = service.runtime.whereis(tenant_actor(self._handles[tenant], role))
+        if ref is not None:
+            watcher.say(f"killed the {role} of {tenant}")
+            ref.kill("killed by the demo")
+
+    async def _run_out_of_memory(self, _service: Service, load: Load, _watcher: Watcher) -> None:
+        for tenant in (TENANTS[0], TENANTS[3]):
+            await self._kill_for_memory(load, tenant, "search")
+
+    async def _kill_for_memory(self, load: Load, tenant: str, service: str) -> None:
+        """Report two instances that Cloud Run killed for memory, then a third."""
+        for number in range(3):
+            message_id = f"oom-{tenant}-{service}-{number}"
+            entry = self._cloud.kill_entry(_service(tenant, service), insert_id=message_id)
+            push = wrap(json.dumps(entry).encode(), message_id, self._source.clock(), {})
+            await load.push(tenant, push)
+
+    async def _run_out_of_quota(self, service: Service, load: Load, _watcher: Watcher) -> None:
+        """Use four fifths of a quota up, and have the meter say so."""
+        tenant = TENANTS[0]
+        while True:
+            view = await service.control.tenant(tenant)
+            used, limit = view.quotas[QUOTA] if view else (0, QUOTA_LIMIT)
+            if used * 100 >= limit * 80:
+                break
+            message_id = f"fill-{used}"
+            body = json.dumps(everyday(used, tenant, self._source.clock())).encode()
+            await load.push(tenant, wrap(body, message_id, self._source.clock(), {}))
+        body = json.dumps(quota_report(QUOTA, used, limit)).encode()
+        await load.push(tenant, wrap(body, "quota-report", self._source.clock(), {}))
+
+    async def _settle(self, service: Service) -> None:
+        """Wait until every act has its last word."""
+        with trio.move_on_after(SETTLE_WITHIN_S):
+            while _is_busy(await service.control.tree()):  # noqa: ASYNC110 - no event tells
+                await trio.sleep(0.2)
+
+    # The end
+
+    async def _audit(self, parts: Parts, service: Service, load: Load) -> Finding:
+        audit = Audit(service.control, parts.recipes)
+        names = {**self._handles, PLATFORM: PLATFORM}
+        await audit.read_logs(list(names.values()), load.tally)
+        bundles = self._folder / "bundles"
+        await audit.verify(names, bundles)
+        first = TENANTS[0]
+        await audit.tamper(first, self._handles[first], bundles)
+        audit.finding.doubled += [
+            f"cloud effect {key[:12]}" for key in self._cloud.doubled_effects()
+        ]
+        return audit.finding
+
+    def _conclude(
+        self, load: Load, watcher: Watcher, finding: Finding
+    ) -> tuple[dict[str, Any], list[str]]:
+        tally = load.tally
+        result = {
+            "signals_sent": tally.sent,
+            "acknowledged": tally.acknowledgements,
+            "duplicates": tally.duplicates,
+            "malformed": tally.malformed,
+            "diagnosed": finding.diagnosed,
+            "no_recipe": finding.no_recipe,
+            "refused": finding.refused,
+            "decisions": finding.decisions,
+            "actions": dict(sorted(finding.actions.items())),
+            "restarts": watcher.restarts,
+            "receipts": finding.receipts,
+            "lost": len(finding.lost),
+            "doubled": len(finding.doubled),
+            "logs": finding.logs,
+            "logs_verified": finding.logs_verified,
+            "tamper_detected_at": finding.tamper_detected_at,
+            "diagnosis_ms": summarize(finding.diagnosis_ms),
+            "signal_to_decision_ms": summarize(tally.decision_ms),
+        }
+        return result, list(_problems(result, finding))
+
+
+def _problems(result: dict[str, Any], finding: Finding) -> Iterator[str]:
+    """Say what the demo promises and did not keep."""
+    if finding.lost:
+        yield f"acknowledged and lost: {', '.join(finding.lost[:5])}"
+    if finding.doubled:
+        yield f"done twice: {', '.join(finding.doubled[:5])}"
+    if finding.logs_verified != finding.logs:
+        yield f"{finding.logs - finding.logs_verified} of {finding.logs} logs do not verify"
+    if finding.tamper_detected_at != finding.tampered_seq:
+        yield (
+            f"a byte was flipped in receipt {finding.tampered_seq}, "
+            f"the verifier named {finding.tamper_detected_at}"
+        )
+    if finding.replayed_differently:
+        yield f"{finding.replayed_differently} decisions come out differently when decided again"
+    if result["diagnosis_ms"]["mean"] >= MEAN_LIMIT_MS:
+        yield f"the mean diagnosis took {result['diagnosis_ms']['mean']} ms"
+
+
+def _service(tenant: str, service: str) -> str:
+    return f"projects/{tenant}/locations/europe-west1/services/{service}"
+
+
+def _receipts(node: TreeNode) -> int:
+    own = node.detail.get("receipts", 0) if isinstance(node.detail, dict) else 0
+    return own + sum(_receipts(child) for child in node.children)
+
+
+def _is_busy(node: TreeNode) -> bool:
+    detail = node.detail if isinstance(node.detail, dict) else {}
+    is_open = any(detail.get(name) for name in ("undecided", "open_acts", "open", "running"))
+    return (is_open and node.id in ("governor", "executor")) or any(
+        _is_busy(child) for child in node.children
+    )
