@@ -154,11 +154,16 @@ def decode(text: str | None) -> bytes:
     return base64.b64decode(text or "")
 
 
+def decode_proof(case: dict[str, Any]) -> list[bytes]:
+    items: list[str] = case["proof"] or []
+    return [decode(item) for item in items]
+
+
 def test_the_inclusion_vectors_of_transparency_dev_agree(vectors: Path) -> None:
     cases = load(vectors / "rfc6962-merkle-proofs/testdata/inclusion")
     assert len(cases) == 98
     for name, case in cases:
-        proof = [decode(item) for item in case["proof"] or []]
+        proof = decode_proof(case)
         place = (decode(case["leafHash"]), case["leafIdx"], case["treeSize"])
         try:
             verify.check_inclusion(*place, proof, decode(case["root"]))
@@ -172,7 +177,7 @@ def test_the_consistency_vectors_of_transparency_dev_agree(vectors: Path) -> Non
     cases = load(vectors / "rfc6962-merkle-proofs/testdata/consistency")
     assert len(cases) == 98
     for name, case in cases:
-        proof = [decode(item) for item in case["proof"] or []]
+        proof = decode_proof(case)
         trees = (case["size1"], decode(case["root1"]), case["size2"], decode(case["root2"]))
         try:
             verify.check_consistency(*trees, proof)

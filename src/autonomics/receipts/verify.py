@@ -155,6 +155,13 @@ def parse_json(data: bytes) -> Any:
         raise Invalid(f"not readable as JSON: {error}") from None
 
 
+def _parse_object(data: bytes) -> dict[str, Any]:
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        raise Invalid("not an object")
+    return cast("dict[str, Any]", value)
+
+
 def parse_canonical(data: bytes) -> Any:
     """Read bytes that must be exactly the canonical form of what they say."""
     value = parse_json(data)
@@ -245,8 +252,9 @@ def _check_numbers(leaf: dict[str, Any]) -> None:
 def _check_recipe(recipe: object) -> None:
     if type(recipe) is not dict or recipe.keys() != _RECIPE_PATTERNS.keys():
         raise Invalid("recipe is not {id, version, digest}")
+    fields = cast("dict[str, object]", recipe)
     for name, pattern in _RECIPE_PATTERNS.items():
-        _match(f"recipe.{name}", pattern, recipe[name])
+        _match(f"recipe.{name}", pattern, fields[name])
 
 
 def genesis_prev(origin: str) -> bytes:
@@ -903,13 +911,13 @@ def _read_payloads(data: bytes) -> Payloads:
     payloads: dict[int, tuple[bytes, bytes]] = {}
     for number, line in enumerate(split_lines(data), 1):
         try:
-            record = parse_json(line)
-            seq = record.pop("seq") if isinstance(record, dict) else None
+            record = _parse_object(line)
+            seq: object = record.pop("seq", None)
             if type(seq) is not int or seq < 0:
                 raise Invalid("no seq")
-            disclosed = parse_disclosure(cast("dict[str, Any]", record))
-        except (Invalid, KeyError) as error:
-            raise Invalid(f"payloads.jsonl line {number}: {error}") from None
+            disclosed = parse_disclosure(record)
+        except Invalid as error:
+            raise Invalid(f"payloads.jsonl line {number}: {error.reason}") from None
         if seq in payloads:
             raise Invalid(f"payloads.jsonl line {number}: payload stands twice", seq)
         if disclosed is not None:
@@ -981,23 +989,21 @@ def _guess_seq(logs: Mapping[str, tuple[LogCheck, object]]) -> int | None:
 
 
 def _parse_line(line: bytes) -> tuple[bytes, tuple[bytes, bytes] | None]:
-    record = parse_json(line)
-    if not isinstance(record, dict) or not isinstance(record.get("leaf"), str):
+    record = _parse_object(line)
+    leaf: object = record.pop("leaf", None)
+    if not isinstance(leaf, str):
         raise Invalid("no leaf")
-    fields = cast("dict[str, Any]", record)
     try:
-        leaf = cast("str", fields.pop("leaf")).encode()
+        return leaf.encode(), parse_disclosure(record)
     except UnicodeEncodeError:
         raise Invalid("leaf holds a lone surrogate") from None
-    return leaf, parse_disclosure(fields)
 
 
 def _peek_origin(leaf: bytes) -> str | None:
     try:
-        fields = parse_json(leaf)
+        origin: object = _parse_object(leaf).get("log")
     except Invalid:
         return None
-    origin = fields.get("log") if isinstance(fields, dict) else None
     return origin if isinstance(origin, str) else None
 
 

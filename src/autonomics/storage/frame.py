@@ -1,3 +1,6 @@
+# msgpack ships no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
 """What one commit writes: a msgpack frame with the leaves of all its batches as opaque bytes.
 
 The frames are the store's truth. Which receipt stands where, and which idempotency key leads to

@@ -27,9 +27,9 @@ from autonomics.receipts.store import (
 @attrs.define
 class _Log:
     head: LogHead
-    receipts: list[Receipt] = attrs.Factory(list)
-    idem: dict[str, int] = attrs.Factory(dict)
-    checkpoints: dict[int, bytes] = attrs.Factory(dict)
+    receipts: list[Receipt] = attrs.Factory(list[Receipt])
+    idem: dict[str, int] = attrs.Factory(dict[str, int])
+    checkpoints: dict[int, bytes] = attrs.Factory(dict[int, bytes])
 
 
 class MemoryMedium:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from autonomics.errors import Fenced
@@ -22,7 +22,7 @@ from autonomics.storage.sqlite_recovery import write_indexes
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, epoch: int) -> Iterator[Fence]:
+def transaction(connection: sqlite3.Connection, epoch: int) -> Generator[Fence, None, None]:
     """Take the write lock, hold the epoch to ours, and commit at the end, or leave no trace."""
     connection.execute("BEGIN IMMEDIATE")
     try:
