@@ -31,7 +31,7 @@ truths = st.sampled_from([True, False, None])
 
 def view(fields: Mapping[str, object] | None = None, **facts: object) -> SignalView:
     return SignalView(
-        signal=Signal(kind="text", fields=canonical_tree(dict(fields or {}))),
+        signal=Signal(kind="text", fields=canonical_tree(fields or {})),
         extracts={"used": "516Mi"},
         facts=facts,
         counts={"window": 2},

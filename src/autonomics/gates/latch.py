@@ -175,7 +175,7 @@ def parse_latch(record: object) -> Latch:
     """Read what `Latch.record` wrote; whatever can't be read is an unreadable latch."""
     try:
         return _parse_latch(record)
-    except (InvalidInput, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return Latch.unreadable()
 
 

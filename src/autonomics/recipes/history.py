@@ -109,7 +109,7 @@ class History:
                     return self._with_approval(payload)
                 case _:
                     return self
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
                 f"expected payload of {kind} at seq {seq} to be as record.py builds it: {error!r}"
             ) from error

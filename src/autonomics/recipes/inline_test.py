@@ -133,7 +133,7 @@ def _facts(
             segments = parse_path(path)
             if segments[0] == request.name:
                 _put(value, segments[1:], override)
-        tree = canonical_tree(cast("Mapping[object, object]", value))
+        tree = canonical_tree(value)
         facts[request.key] = Fact(key=request.key, value=tree, read_at=now)
     return facts
 

@@ -39,7 +39,7 @@ def normalise(message: object, *, source: str = "", message_id: str = "") -> Sig
     """
     if not isinstance(message, Mapping):
         raise InvalidSignal.expected("signal", "a JSON object", message)
-    tree = canonical_tree(cast("Mapping[object, object]", message))
+    tree = canonical_tree(cast("Mapping[Any, object]", message))
     found: dict[str, Any] | None = None
     for read in _READERS:
         found = read(tree)

@@ -106,7 +106,7 @@ def parse_policy(record: Mapping[str, Json]) -> Policy:
     """Read what `Policy.record` wrote; raise InvalidInput on anything else."""
     try:
         return _parse_policy(cast("dict[str, Any]", record))
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidInput(
             f"expected policy to be as Policy.record writes it: {error!r}"
         ) from error

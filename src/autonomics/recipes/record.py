@@ -212,7 +212,7 @@ def parse_decided(data: bytes) -> Recorded:
             action_id=row["action_id"],
             plan=None if row["plan"] is None else parse_plan(row["plan"]),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InvalidInput(f"expected payload to be a decided one: {error!r}") from error
 
 
@@ -223,7 +223,7 @@ def parse_intent(data: bytes) -> Intent:
         return Intent(
             action_id=row["action_id"], digest=row["digest"], plan=parse_plan(row["plan"])
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InvalidInput(f"expected payload to be an intent: {error!r}") from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from attrs import field, frozen
 
@@ -155,7 +155,7 @@ def decimal_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def canonical_tree(message: Mapping[object, object]) -> dict[str, Json]:
+def canonical_tree(message: Mapping[Any, object]) -> dict[str, Json]:
     """Turn decoded JSON into canonical values; raise InvalidSignal beyond the limits.
 
     Floats become decimal texts, as do integers beyond 2^53-1; NaN and infinities keep their names.

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autonomics.errors import InvalidInput
+from autonomics.receipts.canonical import decode, encode
+from autonomics.recipes import History, parse_history
+from autonomics.recipes.history import ACT_STATES, MAX_FINGERPRINTS, MAX_HITS
+from autonomics.recipes.signal import moment_text
+from autonomics.testing.decision_stage import NOW
+
+KEY = ("run.x", "f")
+
+
+def at(seconds: int) -> Any:
+    return NOW + timedelta(seconds=seconds)
+
+
+def decided(seconds: int, fingerprint: str = "f", *, closed: bool = False) -> dict[str, Any]:
+    return {
+        "event_at": moment_text(at(seconds)),
+        "closed": closed,
+        "matches": [{"recipe": "run.x", "fingerprint": fingerprint}],
+    }
+
+
+def intent(number: int) -> dict[str, Any]:
+    return {
+        "action_id": f"a{number}",
+        "recipe": {"id": "run.x"},
+        "fingerprint": "f",
+        "resource": "services/a",
+    }
+
+
+def fold(*receipts: tuple[str, dict[str, Any], int]) -> History:
+    history = History.empty()
+    for seq, (kind, payload, seconds) in enumerate(receipts):
+        history = history.apply(kind, payload, seq, at(seconds))
+    return history
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0, 2), (600, 2), (601, 1), (-600, 2), (-601, 1)])
+def test_a_window_is_inclusive_and_takes_event_time(seconds: int, count: int) -> None:
+    history = fold(("decided", decided(0), 99_999))
+
+    assert history.count_window(KEY, at(seconds), 600) == count
+
+
+def test_events_that_come_out_of_order_are_counted_all_the_same() -> None:
+    history = fold(("decided", decided(300), 1), ("decided", decided(0), 2))
+
+    assert history.hits[KEY] == (at(0), at(300))
+
+
+def test_a_closed_incident_takes_its_signals_out_of_the_count() -> None:
+    history = fold(
+        ("decided", decided(0), 0),
+        ("decided", decided(200), 200),
+        ("decided", decided(100, closed=True), 300),
+    )
+
+    assert history.hits[KEY] == (at(200),)
+
+
+def test_a_closed_incident_leaves_others_alone() -> None:
+    history = fold(("decided", decided(0), 0), ("decided", decided(9, "g", closed=True), 9))
+
+    assert set(history.hits) == {KEY}
+
+
+def test_hits_and_fingerprints_are_bounded() -> None:
+    history = fold(*(("decided", decided(n), n) for n in range(MAX_HITS + 10)))
+    assert len(history.hits[KEY]) == MAX_HITS
+    assert history.hits[KEY][-1] == at(MAX_HITS + 9)
+
+    for number in range(MAX_FINGERPRINTS + 5):
+        history = history.apply("decided", decided(0, f"other {number}"), number, at(0))
+    assert len(history.hits) == MAX_FINGERPRINTS
+    assert KEY not in history.hits
+
+
+def test_old_acts_are_forgotten_and_the_number_of_acts_is_bounded() -> None:
+    month = 33 * 86_400
+    history = fold(("intent", intent(1), 0), ("intent", intent(2), month))
+
+    assert set(history.acts) == {"a2"}
+
+
+@pytest.mark.parametrize("result", ACT_STATES)
+def test_an_act_ends_in_the_state_that_its_receipt_names(result: str) -> None:
+    history = fold(("intent", intent(1), 0), ("outcome", {"action_id": "a1", "result": result}, 5))
+
+    assert history.acts["a1"].state == result
+    assert history.acts["a1"].ended_at == at(5)
+
+
+def test_a_later_receipt_keeps_the_moment_of_the_outcome() -> None:
+    history = fold(
+        ("intent", intent(1), 0),
+        ("outcome", {"action_id": "a1", "result": "done"}, 5),
+        ("verified", {"action_id": "a1", "result": "effective"}, 125),
+    )
+
+    assert (history.acts["a1"].state, history.acts["a1"].ended_at) == ("effective", at(5))
+
+
+def test_hits_since_the_last_act_leave_out_the_time_to_settle() -> None:
+    history = fold(
+        ("decided", decided(0), 0),
+        ("intent", intent(1), 1),
+        ("outcome", {"action_id": "a1", "result": "done"}, 10),
+        ("decided", decided(40), 40),
+        ("decided", decided(90), 90),
+    )
+
+    assert history.count_since_action(KEY) == 2
+    assert history.count_since_action(KEY, settle_s=60) == 1
+    assert history.count_since_action(KEY, at(95), settle_s=60) == 2
+    assert history.count_since_action(("run.x", "g")) is None
+
+
+def test_an_act_that_has_not_ended_has_nothing_since() -> None:
+    assert fold(("intent", intent(1), 0)).count_since_action(KEY) is None
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(3600, 1), (3601, 0)])
+def test_a_period_is_inclusive(seconds: int, count: int) -> None:
+    history = fold(("intent", intent(1), 0))
+
+    assert history.count_acts_on_resource("run.x", "services/a", at(seconds), 3600) == count
+    assert history.count_acts_of_tenant("run.x", at(seconds), 3600) == count
+    assert history.count_recurrence(KEY, at(seconds), 3600) == count
+
+
+def test_the_end_of_an_act_that_nobody_knows_changes_nothing() -> None:
+    assert fold(("outcome", {"action_id": "a9", "result": "done"}, 0)) == History.empty()
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("decided", {}),
+        ("decided", {**decided(0), "event_at": "noon"}),
+        ("intent", {"action_id": "a"}),
+        ("outcome", {"action_id": "a", "result": "splendid"}),
+        ("approval", {"recipe": "run.x"}),
+    ],
+)
+def test_a_payload_of_another_form_names_kind_and_seq(kind: str, payload: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=f"payload of {kind} at seq 7"):
+        History.empty().apply(kind, payload, 7, NOW)
+
+
+def test_kinds_that_recipes_do_not_count_change_nothing() -> None:
+    assert fold(("received", {}, 0), ("genesis", {}, 0), ("usage", {}, 0)) == History.empty()
+
+
+receipts = st.lists(
+    st.one_of(
+        st.builds(
+            lambda n, c: ("decided", decided(n, closed=c), n), st.integers(0, 999), st.booleans()
+        ),
+        st.builds(lambda n: ("intent", intent(n), n), st.integers(0, 5)),
+        st.builds(
+            lambda n, r: ("outcome", {"action_id": f"a{n}", "result": r}, n),
+            st.integers(0, 5),
+            st.sampled_from(ACT_STATES),
+        ),
+        st.builds(
+            lambda by, yes: (
+                "approval",
+                {
+                    "recipe": "run.x",
+                    "fingerprint": "f",
+                    "by": by,
+                    "approved": yes,
+                    "expires_at": moment_text(NOW),
+                },
+                0,
+            ),
+            st.sampled_from(["ann", "bob"]),
+            st.booleans(),
+        ),
+    ),
+    max_size=20,
+)
+
+
+@given(receipts, receipts)
+def test_a_snapshot_is_as_good_as_the_whole_fold(
+    before: list[tuple[str, dict[str, Any], int]], after: list[tuple[str, dict[str, Any], int]]
+) -> None:
+    whole = fold(*before, *after)
+
+    resumed = parse_history(decode(encode(fold(*before).record())))
+    for seq, (kind, payload, seconds) in enumerate(after):
+        resumed = resumed.apply(kind, payload, len(before) + seq, at(seconds))
+
+    assert (resumed.hits, resumed.acts) == (whole.hits, whole.acts)
+    assert {k: v for k, v in resumed.approvals.items() if v} == {
+        k: v for k, v in whole.approvals.items() if v
+    }
