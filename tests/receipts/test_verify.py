@@ -292,6 +292,7 @@ async def test_another_logs_leaf_bundle_payload_or_checkpoint_is_invalid() -> No
     assert (check(spliced).code, check(spliced).seq) == (40, 2)
     assert check(ours, trust(ZETA)).code == 40
     assert check(ours, trust(known=await sign(acme))).code == 10
+    assert check(ours, verify.gather_trust([], await sign(zeta))).code == 40
     both = verify.gather_trust(
         [format_vkey(origin, SIGNER.public_key) for origin in (ACME, ZETA)], None
     )
@@ -386,6 +387,10 @@ async def test_a_payload_edited_swapped_missing_doubled_or_strange_is_found_at_i
     assert check(with_payloads(bundle, [*records, {**third, "seq": 9}])).seq == 9
     for strange in ({}, {"seq": 3}, {**third, "x": 1}, {**third, "seq": -1}, {**third, "salt": 1}):
         assert check(with_payloads(bundle, [*records[:3], strange, records[4]])).code == 40
+    nothing = {"seq": 3, "salt": None, "payload": None}
+    assert check(with_payloads(bundle, [*records[:3], nothing, records[4]])).seq == 3
+    lone = {**third, "payload": "\ud800"}
+    assert check(with_payloads(bundle, [*records[:3], lone, records[4]])).code == 40
     assert check({**bundle, "payloads.jsonl": b"{"}).code == 40
     del bundle["payloads.jsonl"]
     assert (check(bundle).code, check(bundle).seq) == (40, 0)
@@ -427,6 +432,12 @@ async def test_a_bundle_without_one_of_its_files_is_invalid() -> None:
     for name in bundle.keys() - {"MANIFEST.json", "verify.py", "tile/entries/000"}:
         cut = {path: data for path, data in bundle.items() if path != name}
         assert check(cut).code == 40, name
+
+
+async def test_a_tile_of_another_length_is_invalid() -> None:
+    bundle = await bundle_of(build(5))
+    for change in (bundle["tile/0/000.p/5"][:-1], bundle["tile/0/000.p/5"] + bytes(32)):
+        assert check({**bundle, "tile/0/000.p/5": change}).code == 40
 
 
 async def test_full_bundles_missing_at_the_start_count_as_pruned() -> None:
@@ -502,7 +513,15 @@ def test_every_flipped_bit_of_every_line_but_the_last_is_found_at_its_receipt() 
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{", b"[]", b"\xff", b'{"leaf":1}', b'{"leaf":"{}","salt":null,"payload":null}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"leaf":"\\ud800","salt":null,"payload":null}',
+        b'{"leaf":1}',
+        b'{"leaf":"{}","salt":null,"payload":null}',
+    ],
 )
 def test_a_line_that_can_not_be_read_is_named(line: bytes) -> None:
     lines = lines_of(build(3))

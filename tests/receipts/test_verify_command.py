@@ -131,5 +131,12 @@ def test_main_runs_in_process_too(evidence: Evidence, capsys: pytest.CaptureFixt
     assert "consistent (10)" in capsys.readouterr().out
     other = format_vkey(ZETA, SIGNER.public_key)
     assert verify.main([str(evidence.bundle), "--vkey", other]) == 40
+    assert verify.main([str(evidence.proof), "--vkey", VKEY]) == 10
+    assert verify.main([str(evidence.lines), "--json"]) == 20
+    (evidence.bundle / "checkpoint").rename(evidence.folder / "elsewhere")
+    assert verify.main([str(evidence.bundle)]) == 40
+    (evidence.bundle / "checkpoint").symlink_to(evidence.folder / "elsewhere")
+    assert verify.main([str(evidence.bundle)]) == 40
+    capsys.readouterr()
     assert verify.main(["/nowhere/at/all"]) == 2
     assert "can't read /nowhere/at/all" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from autonomics.errors import StoreUnavailable, StoreUnusable
+from autonomics.errors import InvalidInput, StoreUnavailable, StoreUnusable
 from autonomics.receipts.checkpoint import checkpoint_of, sign_checkpoint
 from autonomics.receipts.entry import hash_idem
 from autonomics.receipts.log import LogHead
@@ -76,7 +76,7 @@ def select(path: Path, sql: str) -> tuple[bytes, ...]:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
 async def expect_unusable(path: Path, words: str) -> None:
@@ -114,6 +114,8 @@ async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     await fill(path)
     edit(path, "PRAGMA user_version = 7")
     await expect_unusable(path, "schema 7, this program knows up to 1")
+    edit(path, "PRAGMA user_version = 0")
+    await expect_unusable(path, "schema 0, which no release ever wrote")
 
 
 async def test_a_changed_schema_is_refused_and_left_alone(path: Path) -> None:
@@ -301,3 +303,43 @@ async def test_an_erased_payload_is_gone_from_the_file(path: Path) -> None:
 async def test_a_store_in_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="can't be opened"):
         await SqliteStore(tmp_path / "none" / "ledger.sqlite").open()
+
+
+async def test_a_frame_that_vanishes_under_an_open_store_is_told_when_it_is_read(
+    path: Path,
+) -> None:
+    await fill(path)
+    store = SqliteStore(path)
+    await store.open()
+    edit(path, "DELETE FROM frame WHERE commit_no = 2")
+    assert len(await store.read(ACME, 0, 2)) == 2
+    with pytest.raises(StoreUnusable, match="frame 2 is missing"):
+        await store.read(ACME, 0, 3)
+    await store.close()
+
+
+async def test_a_store_is_opened_once(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    with pytest.raises(InvalidInput, match="expected store to be not open yet"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_crash_leaves_a_log_beside_the_file_and_the_next_opening_reads_it(
+    path: Path, tmp_path: Path
+) -> None:
+    heads = await fill(path, 2)
+    store = SqliteStore(path)
+    fence = await store.open()
+    batch = grow(await store.head(ACME), [make_entry("late")], fence.epoch)
+    await store.commit(Commit(fence, (batch,)))
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for name, data in snapshot(tmp_path).items():
+        (crashed / name).write_bytes(data)
+    await store.close()
+    again = SqliteStore(crashed / path.name)
+    await again.open()
+    assert await again.heads() == [batch.head, heads[1]]
+    await again.close()

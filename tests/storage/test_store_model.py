@@ -171,10 +171,10 @@ class SqliteMachine(StoreMachine):
 
 
 TestMemoryMachine = MemoryMachine.TestCase
-TestMemoryMachine.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
+TestMemoryMachine.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
 TestSqliteMachine = SqliteMachine.TestCase
 TestSqliteMachine.settings = settings(
-    max_examples=10,
+    max_examples=8,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -668,7 +668,7 @@ Payloads = Mapping[int, tuple[bytes, bytes]]
 class LogCheck:
     """Check the leaves of one log in order: form, place, chain and tree."""
 
-    def __init__(self, origin: str | None, warnings: list[str]) -> None:
+    def __init__(self, origin: str, warnings: list[str]) -> None:
         self.origin = origin
         self.size = 0
         self.epoch = 0
@@ -692,8 +692,6 @@ class LogCheck:
             leaf = parse_leaf(data)
         except Invalid as error:
             raise Invalid(error.reason, seq) from None
-        if self.origin is None:
-            self.origin = leaf["log"]
         self._check_place(leaf, seq)
         self._note_clock(leaf, seq)
         self.epoch = leaf["epoch"]
@@ -738,7 +736,6 @@ class LogCheck:
 
     def check_payload(self, seq: int, salt: bytes, payload: bytes) -> None:
         """Hold a payload to the commitment in its leaf."""
-        assert self.origin is not None
         commitment = payload_commitment(salt, self.origin, seq, payload).hex()
         if len(salt) != 32 or commitment != self.commits[seq]:
             raise Invalid("payload does not match its commitment", seq)

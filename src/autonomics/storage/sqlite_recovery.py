@@ -40,6 +40,8 @@ def recover(path: Path) -> Recovered:
             return _Scan(path, connection).run()
         finally:
             connection.close()
+    except sqlite3.OperationalError:
+        raise  # the disk or a lock, not the content: another try may succeed
     except sqlite3.DatabaseError as error:
         raise StoreUnusable(f"{path} is corrupted: {error}") from error
 
@@ -141,12 +143,10 @@ class _Scan:
         extended = extend_head(head, epoch, leaves)
         if extended is not None:
             return extended
-        for leaf in leaves:
-            after = extend_head(head, epoch, [leaf])
-            if after is None:
-                break
-            head = after
-        raise StoreUnusable(f"{self._path}: {head.origin} is broken at seq {head.size}")
+        good = head
+        while after := extend_head(good, epoch, [leaves[good.size - head.size]]):
+            good = after
+        raise StoreUnusable(f"{self._path}: {good.origin} is broken at seq {good.size}")
 
     def _expect_all_roots_seen(self) -> None:
         for log_id, roots in self._roots.items():
