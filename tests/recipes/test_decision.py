@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autonomics.gates import LINE, Approval, Freeze, Latch
-from autonomics.recipes import Act, Fleet, History, RecipeSet, decide, parse_recipe, replay
+from autonomics.recipes import (
+    Act,
+    Fleet,
+    History,
+    Policy,
+    RecipeSet,
+    Signal,
+    decide,
+    parse_recipe,
+    replay,
+)
 from autonomics.recipes.record import (
     approval_payload,
     decided_payload,
@@ -178,7 +189,8 @@ def test_the_same_inputs_give_the_same_decision(stage: Stage) -> None:
     assert first.action_id == second.action_id
 
 
-CHANGES: dict[str, Any] = {
+Inputs = tuple[Signal, History, Policy]
+CHANGES: dict[str, Callable[[Signal, History, Policy], Inputs]] = {
     "text": lambda s, h, p: (evolve(s, text=s.text + " again"), h, p),
     "severity": lambda s, h, p: (evolve(s, severity="CRITICAL"), h, p),
     "message id": lambda s, h, p: (evolve(s, message_id="3"), h, p),

@@ -161,32 +161,32 @@ def test_kinds_that_recipes_do_not_count_change_nothing() -> None:
     assert fold(("received", {}, 0), ("genesis", {}, 0), ("usage", {}, 0)) == History.empty()
 
 
-receipts = st.lists(
+Receipt = tuple[str, dict[str, Any], int]
+
+
+def a_decided(seconds: int, closed: bool) -> Receipt:
+    return "decided", decided(seconds, closed=closed), seconds
+
+
+def an_intent(number: int) -> Receipt:
+    return "intent", intent(number), number
+
+
+def an_outcome(number: int, result: str) -> Receipt:
+    return "outcome", {"action_id": f"a{number}", "result": result}, number
+
+
+def an_approval(by: str, approved: bool) -> Receipt:
+    given_by = {"recipe": "run.x", "fingerprint": "f", "by": by, "approved": approved}
+    return "approval", {**given_by, "expires_at": moment_text(NOW)}, 0
+
+
+receipts: st.SearchStrategy[list[Receipt]] = st.lists(
     st.one_of(
-        st.builds(
-            lambda n, c: ("decided", decided(n, closed=c), n), st.integers(0, 999), st.booleans()
-        ),
-        st.builds(lambda n: ("intent", intent(n), n), st.integers(0, 5)),
-        st.builds(
-            lambda n, r: ("outcome", {"action_id": f"a{n}", "result": r}, n),
-            st.integers(0, 5),
-            st.sampled_from(ACT_STATES),
-        ),
-        st.builds(
-            lambda by, yes: (
-                "approval",
-                {
-                    "recipe": "run.x",
-                    "fingerprint": "f",
-                    "by": by,
-                    "approved": yes,
-                    "expires_at": moment_text(NOW),
-                },
-                0,
-            ),
-            st.sampled_from(["ann", "bob"]),
-            st.booleans(),
-        ),
+        st.builds(a_decided, st.integers(0, 999), st.booleans()),
+        st.builds(an_intent, st.integers(0, 5)),
+        st.builds(an_outcome, st.integers(0, 5), st.sampled_from(ACT_STATES)),
+        st.builds(an_approval, st.sampled_from(["ann", "bob"]), st.booleans()),
     ),
     max_size=20,
 )

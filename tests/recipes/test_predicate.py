@@ -231,34 +231,34 @@ def test_groups_nest_and_are_described() -> None:
     assert set(paths_of(condition)) == {("kind",), ("fields", "a"), ("x", "used")}
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (["kind", "equals", "x"], "operator of when"),
-        (["kind", "eqq", "x"], "did you mean 'eq'"),
-        (["kin", "eq", "x"], "did you mean 'kind'"),
-        (["kind.x", "eq", "x"], "of the right length"),
-        (["resource.name", "eq", "x"], "resource.type or resource.labels"),
-        (["count.hits", "ge", 1], "count. and one of"),
-        (["kind", "eq"], "a triple"),
-        (["kind", "eq", None], "a text, a number or a flag"),
-        (["kind", "in", []], "a list that is not empty"),
-        (["kind", "exists", False], "to be true"),
-        (["kind", "ge", "5"], "to be a number"),
-        (["kind", "has", ""], "a text that is not empty"),
-        (["kind", "regex", "("], "re2 accepts"),
-        (["kind", 5, "x"], "a triple"),
-        ([5, "eq", "x"], "a triple"),
-        ("kind eq x", "a triple"),
-        ({"none": []}, "one of"),
-        ({"all": [], "any": []}, "one of"),
-        ({"any": []}, "one of"),
-        (["fields..a", "eq", "x"], "segments joined by dots"),
-        (['fields."a', "eq", "x"], "quotes closed"),
-        (['fields."a"b', "eq", "x"], "a dot after each quote"),
-        (['fields.a"b"', "eq", "x"], "a dot before each quote"),
-    ],
-)
+UNREADABLE: list[tuple[object, str]] = [
+    (["kind", "equals", "x"], "operator of when"),
+    (["kind", "eqq", "x"], "did you mean 'eq'"),
+    (["kin", "eq", "x"], "did you mean 'kind'"),
+    (["kind.x", "eq", "x"], "of the right length"),
+    (["resource.name", "eq", "x"], "resource.type or resource.labels"),
+    (["count.hits", "ge", 1], "count. and one of"),
+    (["kind", "eq"], "a triple"),
+    (["kind", "eq", None], "a text, a number or a flag"),
+    (["kind", "in", []], "a list that is not empty"),
+    (["kind", "exists", False], "to be true"),
+    (["kind", "ge", "5"], "to be a number"),
+    (["kind", "has", ""], "a text that is not empty"),
+    (["kind", "regex", "("], "re2 accepts"),
+    (["kind", 5, "x"], "a triple"),
+    ([5, "eq", "x"], "a triple"),
+    ("kind eq x", "a triple"),
+    ({"none": []}, "one of"),
+    ({"all": [], "any": []}, "one of"),
+    ({"any": []}, "one of"),
+    (["fields..a", "eq", "x"], "segments joined by dots"),
+    (['fields."a', "eq", "x"], "quotes closed"),
+    (['fields."a"b', "eq", "x"], "a dot after each quote"),
+    (['fields.a"b"', "eq", "x"], "a dot before each quote"),
+]
+
+
+@pytest.mark.parametrize(("row", "message"), UNREADABLE)
 def test_a_condition_that_cannot_be_read_says_why(row: object, message: str) -> None:
     with pytest.raises(InvalidRecipe, match=message):
         read_condition([row], "when")

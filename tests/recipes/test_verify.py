@@ -32,7 +32,8 @@ def judge(
     recipe = stage.recipes.get("run.oom_memory_limit")
     assert recipe is not None
     now = NOW + timedelta(seconds=after_s)
-    service = {**stage.message(FACTS["service"]), "terminalCondition": {"state": state}}
+    service: dict[str, Any] = stage.message(FACTS["service"])
+    service["terminalCondition"] = {"state": state}
     facts = {
         request.key: Fact(
             key=request.key,

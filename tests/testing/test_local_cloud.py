@@ -9,6 +9,7 @@ from attrs import evolve
 
 from autonomics.errors import EffectFailed, EffectUnknown, InvalidInput
 from autonomics.recipes import (
+    Decision,
     FactRequest,
     History,
     PlannedCall,
@@ -16,7 +17,6 @@ from autonomics.recipes import (
     needed_facts,
     normalise,
 )
-from autonomics.recipes.record import decided_payload, parse_payload
 from autonomics.testing.decision_stage import open_decision_stage
 from autonomics.testing.local_cloud import Conflict, Fail, Hang, Late, LocalCloud, Lost
 
@@ -269,21 +269,22 @@ async def test_kills_of_the_service_end_in_one_patch_of_it(
     stage = open_decision_stage()
     of = cloud(reconcile_s=5)
     history = History.empty()
-    answers: list[str] = []
+    decisions: list[Decision] = []
     for number in range(3):
         await trio.sleep(60)
         signal = normalise(of.kill_entry(NAME, insert_id=f"i{number}"))
         requests = needed_facts(signal, history, stage.recipes, clock())
         facts = {request.key: await of.read(request) for request in requests}
         decision = decide(signal, facts, history, stage.recipes, stage.policy, clock())
-        answers.append(decision.answer)
+        decisions.append(decision)
         history = stage.after(history, decision)
         if decision.answer == "act" and decision.plan is not None:
             await of.call(decision.plan.calls[0])
-            undo = decision.plan.rollback[0]
-    assert parse_payload(decided_payload(decision))["code"] == "bounds_exceeded"
 
-    assert answers == ["refuse", "act", "refuse"]
+    assert [decision.answer for decision in decisions] == ["refuse", "act", "refuse"]
+    assert decisions[-1].code == "bounds_exceeded"
     assert (len(of.effects), of.memory_of(NAME)) == (1, "1Gi")
-    await of.call(undo)
+    plan = decisions[1].plan
+    assert plan is not None
+    await of.call(plan.rollback[0])
     assert of.memory_of(NAME) == "512Mi"

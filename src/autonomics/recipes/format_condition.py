@@ -40,16 +40,20 @@ def _read(row: object, place: str, nesting: int) -> Condition:
         table = cast("dict[str, object]", row)
         word, rows = next(iter(table.items()), ("", None))
         if len(table) != 1 or word not in {"all", "any"} or not isinstance(rows, list) or not rows:
-            raise InvalidRecipe.expected(place, "one of { all = [...] }, { any = [...] }", row)
+            raise InvalidRecipe.expected(place, "one of { all = [...] }, { any = [...] }", table)
         parts = tuple(
             _read(each, f"{place}.{word}[{i}]", nesting - 1)
             for i, each in enumerate(cast("list[object]", rows))
         )
         return AllOf(parts) if word == "all" else AnyOf(parts)
-    parts_of_triple = cast("list[object]", row) if isinstance(row, list) else []
-    if len(parts_of_triple) != 3:
+    triple = _as_list(row)
+    if len(triple) != 3:
         raise InvalidRecipe.expected(place, "a triple [path, operator, value]", row)
-    return _read_triple(parts_of_triple, place)
+    return _read_triple(triple, place)
+
+
+def _as_list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _read_triple(triple: list[object], place: str) -> Comparison:
@@ -77,7 +81,7 @@ def _read_operand(op: str, value: object, place: str) -> Operand:
             return Decimal(value)
         raise InvalidRecipe.expected(f"value of {place}", "a number", value)
     if op in _LIST_OPERATORS:
-        values = cast("list[object]", value) if isinstance(value, list) else []
+        values = _as_list(value)
         if not values:
             raise InvalidRecipe.expected(f"value of {place}", "a list that is not empty", value)
         return tuple(_read_scalar(each, place) for each in values)
@@ -99,20 +103,20 @@ def _read_scalar(value: object, place: str) -> Scalar:
 def read_path(text: str, place: str) -> Path:
     """Read a path whose root is known."""
     path = parse_path(text)
-    needed = ROOTS.get(path[0])
+    root, rest = path[0], path[1:]
+    needed = ROOTS.get(root)
     if needed is None:
-        near = get_close_matches(path[0], ROOTS, n=1)
+        near = get_close_matches(root, ROOTS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         error = InvalidRecipe.expected(f"root of path in {place}", f"one of {sorted(ROOTS)}", text)
         raise InvalidRecipe(f"{error}{hint}")
     if len(path) < needed or (needed == 1 and len(path) > 1):
         raise InvalidRecipe.expected(f"path in {place}", "of the right length", text)
-    is_label = path[0] == "resource" and path[1] == "labels" and len(path) > 2
-    if path[0] == "resource" and path[1:] != ("type",) and not is_label:
+    is_label = rest[:1] == ("labels",) and len(rest) > 1
+    if root == "resource" and rest != ("type",) and not is_label:
         constraint = "resource.type or resource.labels.<name>"
         raise InvalidRecipe.expected(f"path in {place}", constraint, text)
-    if path[0] == "count" and path[1:] not in {(name,) for name in COUNTS}:
-        raise InvalidRecipe.expected(
-            f"path in {place}", f"count. and one of {sorted(COUNTS)}", text
-        )
+    if root == "count" and rest not in {(name,) for name in COUNTS}:
+        constraint = f"count. and one of {sorted(COUNTS)}"
+        raise InvalidRecipe.expected(f"path in {place}", constraint, text)
     return path

@@ -20,7 +20,7 @@ def read_template(value: object, place: str) -> Template:
     """Read a text with places, or a list of alternatives."""
     texts = cast("list[object]", value) if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidRecipe.expected(place, "a text or a list of texts", value)
+        raise InvalidRecipe.expected(place, "a text or a list of texts", texts)
     template = parse_template(cast("list[str]", texts))
     for path in template.paths():
         read_path(".".join(f'"{part}"' if "." in part else part for part in path), place)

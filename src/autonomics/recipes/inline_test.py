@@ -104,7 +104,11 @@ def _fixture(recipe: Recipe, name: str, fixtures: Mapping[str, object]) -> dict[
 def _put(tree: dict[str, Any], path: Path, value: Json) -> None:
     node: Any = tree
     for segment in path[:-1]:
-        node = node[int(segment)] if isinstance(node, list) else node.setdefault(segment, {})
+        if isinstance(node, dict):
+            inner = cast("dict[str, Any]", node)
+            node = inner.setdefault(segment, {})
+        else:
+            node = node[int(segment)]
     node[path[-1]] = value
 
 

@@ -45,7 +45,7 @@ def normalise(message: object, *, source: str = "", message_id: str = "") -> Sig
         found = read(tree)
         if found is not None:
             break
-    known = {"kind": "unknown"} if found is None else found
+    known: dict[str, Any] = {"kind": "unknown"} if found is None else found
     own_id = str(known.pop("own_id", ""))
     if not message_id and len(own_id) <= MAX_NAME:
         message_id = own_id

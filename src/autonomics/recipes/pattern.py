@@ -7,6 +7,7 @@ or a signal may come from anyone.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from autonomics.errors import InvalidRecipe
@@ -53,7 +54,8 @@ def compile_pattern(text: str) -> Pattern:
     if not text or len(text) > MAX_PATTERN:
         raise InvalidRecipe.expected("pattern", f"1 to {MAX_PATTERN} characters", text)
     try:
-        import re2
+        # The wheel brings no stubs.
+        re2: Any = import_module("re2")
     except ImportError as error:
         raise InvalidRecipe(
             "expected google-re2 to be installed for a recipe with a pattern: "

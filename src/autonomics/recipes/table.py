@@ -92,7 +92,7 @@ class Table:
         if key not in self._rows and default is not None:
             self._asked.add(key)
             return default
-        values: list[object] = self._take(key, list, "a list of texts", None)
+        values = cast("list[object]", self._take(key, list, "a list of texts", None))
         if not all(isinstance(value, str) and value for value in values):
             raise self.fail(key, "a list of texts that are not empty", values)
         return tuple(cast("list[str]", values))

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import datetime
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never, cast
 
 import trio
 from attrs import frozen
@@ -331,7 +331,9 @@ def _put(tree: dict[str, Any], path: str, value: Json) -> None:
     *way, last = parse_path(path)
     node: Any = tree
     for segment in way:
-        node = node[int(segment)] if isinstance(node, list) else node[segment]
+        node = (
+            cast("dict[str, Any]", node)[segment] if isinstance(node, dict) else node[int(segment)]
+        )
     node[last] = value
 
 
