@@ -1,0 +1,128 @@
+"""The way to a control plane: the server that holds the data folder, or one in this process."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from autonomics.cli.parser import USAGE
+from autonomics.config import Settings, load_settings
+from autonomics.errors import CommandFailed, DataFolderBusy, InvalidConfig, StartFailed
+
+if TYPE_CHECKING:
+    from autonomics.http.client import AsgiApp, Client
+
+    Deed = Callable[[Client], Awaitable[Any]]
+
+STORE_NAME: Final = "ledger.sqlite"
+SOCKET_NAME: Final = "control.sock"
+KEY_NAME: Final = "signing-key"
+PATIENCE_S: Final = 5.0
+RETRY_S: Final = 0.05
+
+
+def read_settings(options: Namespace, **others: object) -> Settings:
+    """Return the settings under the options of a command; what is wrong with them is usage."""
+    given = {"data": options.data, **others}
+    try:
+        return load_settings(given, config=options.config)
+    except InvalidConfig as error:
+        raise CommandFailed(str(error), USAGE) from None
+
+
+def ask(options: Namespace, deed: Deed) -> Any:
+    """Run `deed` with a client on the control plane of the data folder, and return its result.
+
+    While a server holds the folder it is asked; else the folder is opened here for the time of it.
+    The folder has to be there: only `init` and `serve` make one.
+    """
+    import trio
+
+    return trio.run(_ask, read_settings(options), deed)
+
+
+def ask_server(options: Namespace, deed: Deed) -> Any:
+    """Run `deed` with a client on the server that holds the folder; CommandFailed if none does."""
+    import trio
+
+    return trio.run(_ask_server, read_settings(options), deed)
+
+
+async def _ask_server(settings: Settings, deed: Deed) -> Any:
+    from autonomics.http.client import open_client
+
+    async with open_client(settings.data / SOCKET_NAME) as client:
+        return await deed(client)
+
+
+async def _ask(settings: Settings, deed: Deed) -> Any:
+    async with AsyncExitStack() as stack:
+        return await deed(await _enter_patiently(stack, settings))
+
+
+async def _enter_patiently(stack: AsyncExitStack, settings: Settings) -> Client:
+    """Enter; another process that holds the folder is about to serve, or soon done with it."""
+    import trio
+
+    deadline = trio.current_time() + PATIENCE_S
+    while True:
+        try:
+            return await stack.enter_async_context(_open(settings))
+        except DataFolderBusy:
+            if trio.current_time() >= deadline:
+                raise
+        await trio.sleep(RETRY_S)
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Client]:
+    from autonomics.http.client import open_client
+
+    socket = settings.data / SOCKET_NAME
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[AsgiApp]:
+        _expect_store(settings)
+        async with open_in_process(settings) as app:
+            yield app
+
+    async with open_client(socket, start=start) as client:
+        yield client
+
+
+def _expect_store(settings: Settings) -> None:
+    data = settings.data
+    if not (data / KEY_NAME).exists():
+        raise CommandFailed(f"there is no data folder at {data}: run `autonomics init` first")
+    if settings.store != "sqlite":
+        raise CommandFailed(
+            f"no server runs on {data}, and a store of kind {settings.store} lives only in one"
+        )
+    if not (data / STORE_NAME).exists():
+        raise CommandFailed(f"no server runs on {data}, and there is no {STORE_NAME} in it")
+
+
+@asynccontextmanager
+async def open_in_process(settings: Settings) -> AsyncIterator[AsgiApp]:
+    """Open the folder in this process, without doors; the app's requests are an operator's."""
+    from autonomics.http.app import SOCKET_PRINCIPAL, create_app
+    from autonomics.service import open_parts, open_service
+
+    with open_parts(settings) as parts:
+        try:
+            async with open_service(parts) as service:
+                yield create_app(service.control, principal=SOCKET_PRINCIPAL)
+        except StartFailed as error:
+            raise describe_start(error) from None
+
+
+def describe_start(error: StartFailed) -> CommandFailed:
+    """Say in one line why a tree did not come up."""
+    from autonomics.service import find_cause
+
+    cause = find_cause(error)
+    if isinstance(cause, CommandFailed):
+        return cause
+    return CommandFailed(str(error if cause is None else cause) or type(cause).__name__)

@@ -1,0 +1,207 @@
+"""`serve`: the control plane as a process, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sqlite3
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import attrs
+
+from autonomics.cli.command import Command
+from autonomics.cli.event_line import open_event_lines
+from autonomics.cli.parser import CommandParser
+from autonomics.cli.reach import SOCKET_NAME, STORE_NAME, describe_start, read_settings
+from autonomics.config import Settings
+from autonomics.errors import CommandFailed, StartFailed
+from autonomics.telemetry import declare, emit
+
+if TYPE_CHECKING:
+    import trio
+
+    from autonomics.service import Parts, Service
+
+declare(
+    "serve.ready",
+    "The control plane takes requests.",
+    url="where the HTTP server listens",
+    data="the data folder",
+    store="kind of the store",
+    pid="id of the process",
+)
+declare(
+    "serve.dry",
+    "Some recipes only decide and never act: no effector is configured for their calls.",
+    recipes="their ids",
+)
+declare(
+    "serve.stopping",
+    "No new requests are taken; those in flight are answered.",
+    signal="name of the signal that asked for it",
+)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options; their values are checked by the table of settings."""
+    parser.add_argument("--host", help="address to bind (default: 127.0.0.1)")
+    parser.add_argument("--port", help="port to bind; 0 takes a free one (default: 8080)")
+    parser.add_argument("--store", metavar="KIND", help="sqlite (default), memory or stdout")
+    parser.add_argument("--log-format", metavar="KIND", help="json, text, or auto (default)")
+    parser.add_data()
+
+
+def run(options: Namespace) -> int:
+    """Serve; 0 after a stop that was asked for."""
+    import trio
+
+    from autonomics.service import Doors, open_parts
+
+    settings = read_settings(
+        options,
+        host=options.host,
+        port=options.port,
+        store=options.store,
+        log_format=options.log_format,
+    )
+    _expect_guarded(settings)
+    trio.run(_expect_free, settings)
+    urls: list[str] = []
+    doors = Doors(on_bound=urls.append)
+    with open_parts(settings, doors=doors, write_event=open_event_lines(settings)) as parts:
+        return trio.run(_serve, parts, urls)
+
+
+def _expect_guarded(settings: Settings) -> None:
+    """Refuse an address that others reach while there is no key that anybody could have."""
+    if settings.is_loopback or _has_admin_key(settings):
+        return
+    data = shlex.quote(str(settings.data))
+    if settings.store != "sqlite":
+        step = f"a store of kind {settings.store} begins without any key"
+    elif (settings.data / STORE_NAME).exists():
+        step = f"run `autonomics api-keys create --role admin --data {data}` first"
+    else:
+        step = f"run `autonomics init --data {data}` first"
+    raise CommandFailed(f"may not listen on {settings.host} without an admin key: {step}")
+
+
+def _has_admin_key(settings: Settings) -> bool:
+    from autonomics.storage.sqlite_schema import check_header, open_for_reading
+
+    path = settings.data / STORE_NAME
+    if settings.store != "sqlite" or not check_header(path):
+        return False
+    sql = "SELECT 1 FROM api_key WHERE role = 'admin' AND revoked_at IS NULL LIMIT 1"
+    try:
+        with closing(open_for_reading(path)) as connection:
+            return connection.execute(sql).fetchone() is not None
+    except sqlite3.DatabaseError as error:
+        raise CommandFailed(f"{path} is corrupted: {error}") from None
+
+
+async def _expect_free(settings: Settings) -> None:
+    """See that folder and port can be had before anything on disk is touched."""
+    from autonomics.http.server import bind_tcp
+    from autonomics.http.socket_path import is_serving
+
+    if await is_serving(settings.data / SOCKET_NAME):
+        raise CommandFailed(f"another server holds {settings.data}")
+    listener = await bind_tcp(settings.host, settings.port)
+    listener.close()
+
+
+async def _serve(parts: Parts, urls: list[str]) -> int:
+    import trio
+
+    phase = _Phase(start=trio.CancelScope(), stop=trio.Event())
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, signals, phase)
+            with phase.start:
+                await _hold(parts, urls, phase)
+            nursery.cancel_scope.cancel()
+    return 0
+
+
+@attrs.define
+class _Phase:
+    """Where the process stands. `start` is cancelled only as long as nothing `is_up`.
+
+    Later that would cut the actors off instead of stopping them in order.
+    """
+
+    start: trio.CancelScope
+    stop: trio.Event
+    is_up: bool = False
+
+
+async def _obey(signals: AsyncIterator[int], phase: _Phase) -> None:
+    """Ask for an orderly stop at the first signal; at the second leave at once.
+
+    What was acknowledged is on disk already: leaving loses answers, no receipts.
+    """
+    async for number in signals:
+        if phase.stop.is_set():
+            sys.stderr.write("autonomics: the second signal cut the stop short\n")
+            sys.stderr.flush()
+            os._exit(128 + number)
+        emit("serve.stopping", signal=signal.Signals(number).name)
+        phase.stop.set()
+        if not phase.is_up:
+            phase.start.cancel(reason="told to stop before the tree stood")
+
+
+async def _hold(parts: Parts, urls: list[str], phase: _Phase) -> None:
+    """Run the tree until a stop is asked for; CommandFailed where it ends by itself."""
+    from autonomics.service import open_service
+
+    try:
+        async with open_service(parts) as service:
+            phase.is_up = True
+            _announce(parts, urls)
+            reason = await _wait_for_end(service, phase.stop)
+    except StartFailed as error:
+        raise describe_start(error) from None
+    if reason is not None:
+        raise CommandFailed(f"the control plane ended by itself: {reason}")
+
+
+def _announce(parts: Parts, urls: list[str]) -> None:
+    from autonomics.actors.effect_registry import find_dry
+
+    settings = parts.settings
+    if dry := find_dry(parts.recipes, frozenset({"platform", *parts.effectors})):
+        emit("serve.dry", recipes=list(dry))
+    emit(
+        "serve.ready",
+        url=urls[-1],
+        data=str(settings.data),
+        store=settings.store,
+        pid=os.getpid(),
+    )
+
+
+async def _wait_for_end(service: Service, stop: trio.Event) -> object:
+    """Return None at a stop that was asked for, else the reason for which the root ended."""
+    import trio
+
+    reasons: list[object] = []
+
+    async def watch() -> None:
+        reasons.append(await service.root.wait_down())
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await stop.wait()
+        nursery.cancel_scope.cancel()
+    return reasons[0] if reasons else None
+
+
+COMMANDS = (Command(None, "run the control plane until told to stop", add_arguments, run),)
