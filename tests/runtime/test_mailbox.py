@@ -101,6 +101,9 @@ async def test_the_oldest_are_dropped_with_one_event_per_burst(
     await wait_all_tasks_blocked()
     assert stage.log == [3, 4, 5]
     assert sum(event == "actor.overloaded" for event, _ in events) == 1
+    for n in range(6, 13):
+        ref.cast(n)
+    assert sum(event == "actor.overloaded" for event, _ in events) == 2
 
 
 async def test_a_dropped_call_fails_at_once(autojump_clock: MockClock, stage: Stage) -> None:

@@ -114,6 +114,7 @@ async def test_a_whole_tree_stops_depth_first_from_right_to_left(
     stage.log.clear()
     await root.stop()
     assert stage.log == [f"term:{id_}:shutdown" for id_ in ("c2", "c1", "m", "b2", "b1", "a")]
+    assert stage.runtime.statistics().dead_letters == 0  # an end that was asked for is no news
 
 
 async def test_bad_ends_of_children_do_not_change_the_supervisors_own(
@@ -504,3 +505,21 @@ async def test_a_child_that_was_asked_to_stop_while_starting_may_finish_its_init
         await trio.sleep(0.1)
         assert await stage.at("s").stop() == Shutdown()
     assert stage.log == ["init:a", "up:a", "term:a:shutdown"]
+
+
+async def test_a_temporary_zombie_does_not_hold_up_a_group_and_is_never_restarted(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """SUP-T05, TRI-06."""
+    free: list[bool] = []
+    spec = ChildSpec(
+        id="z", start=lambda: Stubborn(free), restart="temporary", grace_s=0, confirm_s=0.1
+    )
+    root = await stage.supervise(stage.child("a"), spec, stage.child("c"), strategy="one_for_all")
+    await stage.crash("s/a")
+    await trio.sleep(1)
+    states = {child.id: child.state for child in await which_children(root)}
+    assert states == {"a": "running", "z": "zombie", "c": "running"}
+    free.append(True)
+    await trio.sleep(1)
+    assert [child.id for child in await which_children(root)] == ["a", "c"]

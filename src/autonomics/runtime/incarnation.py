@@ -353,7 +353,7 @@ class Incarnation:
         for monitor in tuple(self.monitors):
             monitor.cancel()
         for timer in self.timers:
-            timer.cancel()
+            timer.disarm()
         if not was_starting:
             self.owner.child_exited(self, reason)
         self.runtime.forget(self)

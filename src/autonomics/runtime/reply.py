@@ -67,7 +67,7 @@ class ReplySlot:
         self.callee.pending.discard(self)
         self.release_caller()
         if self.timer is not None:
-            self.timer.cancel()
+            self.timer.disarm()
 
     def release_caller(self) -> None:
         """Drop the waits-for edge: somebody else than the callee may answer now.

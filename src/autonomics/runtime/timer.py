@@ -26,11 +26,17 @@ class Timer:
 
     def cancel(self) -> float | None:
         """Take it back; the seconds that were left, or None when it has fired or was cancelled."""
-        if self._fire is None:
+        if not self.disarm():
             return None
+        return max(0.0, self.deadline - trio.current_time())
+
+    def disarm(self) -> bool:
+        """Take it back without asking the time; False when there was nothing to take back."""
+        if self._fire is None:
+            return False
         self._fire = None
         self._queue.note_cancelled()
-        return max(0.0, self.deadline - trio.current_time())
+        return True
 
     def rearm(self, delay_s: float, fire: Callable[[], None]) -> None:
         """Set a timer that has just fired again; this is how an interval stays one Timer."""
@@ -73,6 +79,7 @@ class TimerQueue:
     def push(self, timer: Timer) -> None:
         """Put a timer into the heap and shorten the nap if it is now the first."""
         heapq.heappush(self._heap, (timer.deadline, next(self._numbers), timer))
+        # Only when it is the first: setting a deadline costs trio more than all of the rest here.
         self._nap.deadline = min(self._nap.deadline, timer.deadline)
 
     def note_cancelled(self) -> None:
@@ -87,6 +94,8 @@ class TimerQueue:
             heapq.heapify(self._heap)
             self._cancelled = 0
 
+    # A KeyboardInterrupt here would take down every deadline; it can wait for another task.
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Sleep and fire, for ever."""
         while True:

@@ -195,14 +195,16 @@ class Supervisor(Parent):
             if member.spec.held and member.state == "stopped" and member is not child:
                 continue
             if not await self.stop(member, Shutdown()):
-                member.is_due = True
-            elif member.spec.restart == "temporary":
+                continue  # a zombie; `_bring_back` deals with it in its turn
+            if member.spec.restart == "temporary":
                 self.forget(member)
             else:
                 member.state = "waiting"
 
     async def _bring_back(self, member: Child) -> bool:
         if member.state == "zombie" and not member.spec.beside_zombie:
+            if member.spec.restart == "temporary":
+                return True
             # Not a failed attempt: it would be repeated at once and for as long as the zombie
             # lives. The zombie's end will bring us back here.
             member.is_due = True
