@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import json
+from typing import Any, NoReturn
 
 import attrs
-import httpx2
 import pytest
 import trio
-import trio.testing
+from quart_trio import QuartTrio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomics.errors import CallTimedOut, LogForked, NoSuchActor, StoreUnavailable
 from autonomics.http.app import SOCKET_PRINCIPAL, create_app
-from autonomics.http.problem import MEDIA_TYPE
 from autonomics.http.setting import DoorSettings
+from autonomics.supervisors import TreeNode
+from autonomics.testing.door import House, client_of, expect_problem
 from autonomics.testing.memory_control_plane import MemoryControlPlane
 
+Heard = list[tuple[str, dict[str, Any]]]
 SIGNAL = {"severity": "ERROR"}
-PUSH = {"message": {"data": "e30=", "messageId": "1"}, "subscription": "s"}
+PUSH: dict[str, Any] = {"message": {"data": "e30=", "messageId": "1"}, "subscription": "s"}
 
 
-def expect_problem(response, status: int, code: str) -> dict:
-    assert response.headers["content-type"] == MEDIA_TYPE
-    assert (response.status_code, response.json()["code"]) == (status, code), response.text
-    return response.json()
-
-
-async def test_a_store_that_is_away_is_503_with_a_time_to_come_again(memory_house, memory):
+async def test_a_store_that_is_away_is_503_with_a_time_to_come_again(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     memory.is_store_down = True
     async with memory_house.client("tenant") as client:
         for path, body in (("/v1/signals", SIGNAL), ("/pubsub", PUSH)):
@@ -43,7 +42,7 @@ async def test_a_store_that_is_away_is_503_with_a_time_to_come_again(memory_hous
         assert health["health"] == {"status": "store_unavailable"}
 
 
-async def test_a_full_tenant_is_429(memory_house, memory):
+async def test_a_full_tenant_is_429(memory_house: House, memory: MemoryControlPlane) -> None:
     memory.open_signals = 0
     async with memory_house.client("push") as client:
         for path, body in (("/v1/signals", SIGNAL), ("/pubsub", PUSH)):
@@ -53,8 +52,8 @@ async def test_a_full_tenant_is_429(memory_house, memory):
 
 
 async def test_a_decision_that_does_not_come_is_504_and_stays_accepted(
-    memory_house, memory, autojump_clock
-):
+    memory_house: House, memory: MemoryControlPlane, autojump_clock: MockClock
+) -> None:
     memory.deciding = trio.Event()
     async with memory_house.client("tenant") as client:
         headers = {"Idempotency-Key": "k"}
@@ -65,7 +64,9 @@ async def test_a_decision_that_does_not_come_is_504_and_stays_accepted(
         assert (again.status_code, again.json()["duplicate"]) == (200, True)
 
 
-async def test_a_push_beyond_the_bounds_of_parking_is_not_acknowledged(memory_house, memory):
+async def test_a_push_beyond_the_bounds_of_parking_is_not_acknowledged(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     memory.parked_messages = 0
     async with memory_house.client("admin") as client:
         body = expect_problem(await client.post("/pubsub", json=PUSH), 404, "unknown_tenant")
@@ -73,7 +74,7 @@ async def test_a_push_beyond_the_bounds_of_parking_is_not_acknowledged(memory_ho
         expect_problem(await client.post("/pubsub", content=b"x"), 400, "unreadable")
 
 
-async def test_a_tenant_that_is_closed_is_503_for_as_long_as_it_says(memory_house):
+async def test_a_tenant_that_is_closed_is_503_for_as_long_as_it_says(memory_house: House) -> None:
     async with memory_house.client("admin") as client:
         await client.post("/v1/tenants/acme/close")
     async with memory_house.client("push") as client:
@@ -82,7 +83,9 @@ async def test_a_tenant_that_is_closed_is_503_for_as_long_as_it_says(memory_hous
         assert response.headers["retry-after"] == "3600"
 
 
-async def test_a_stopped_line_refuses_an_act_with_the_catalogues_status(memory_house):
+async def test_a_stopped_line_refuses_an_act_with_the_catalogues_status(
+    memory_house: House,
+) -> None:
     async with memory_house.client("operator") as client:
         await client.post("/v1/line/stop", json={"scope": "line", "reason": "drill"})
         expect_problem(await client.get("/health/ready"), 503, "not_ready")
@@ -107,8 +110,8 @@ async def test_a_stopped_line_refuses_an_act_with_the_catalogues_status(memory_h
     ],
 )
 async def test_a_tenant_attribute_counts_in_the_demo_and_from_this_machine_alone(
-    memory_house, trust, peer, forwarded, placed
-):
+    memory_house: House, trust: bool, peer: str, forwarded: bool, placed: bool
+) -> None:
     settings = DoorSettings(trust_tenant_attribute=trust)
     body = {**PUSH, "message": {**PUSH["message"], "attributes": {"tenant": "acme"}}}
     headers = {"X-Forwarded-For": "10.0.0.7"} if forwarded else {}
@@ -117,7 +120,9 @@ async def test_a_tenant_attribute_counts_in_the_demo_and_from_this_machine_alone
     assert response.status_code == (200 if placed else 202)
 
 
-async def test_a_tenant_attribute_never_moves_a_tenants_own_key(memory_house, memory):
+async def test_a_tenant_attribute_never_moves_a_tenants_own_key(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     settings = DoorSettings(trust_tenant_attribute=True)
     body = {**PUSH, "message": {**PUSH["message"], "attributes": {"tenant": "globex"}}}
     async with memory_house.client("push", settings=settings) as client:
@@ -127,7 +132,9 @@ async def test_a_tenant_attribute_never_moves_a_tenants_own_key(memory_house, me
     assert receipt.startswith(f"{acme.handle}.")
 
 
-async def test_what_is_parked_for_a_tenant_is_replayed_when_it_is_created(memory_house, memory):
+async def test_what_is_parked_for_a_tenant_is_replayed_when_it_is_created(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     settings = DoorSettings(trust_tenant_attribute=True)
     body = {**PUSH, "message": {**PUSH["message"], "attributes": {"tenant": "initech"}}}
     async with memory_house.client("admin", settings=settings) as client:
@@ -143,24 +150,19 @@ async def test_what_is_parked_for_a_tenant_is_replayed_when_it_is_created(memory
 class Failing(MemoryControlPlane):
     """A control plane of which one question fails."""
 
-    error: BaseException | None = None
+    error: Exception | None = None
 
-    async def tree(self):
+    async def tree(self) -> TreeNode:
         assert self.error is not None
         raise self.error
 
-    async def count_stranger(self, reason):
+    async def count_stranger(self, reason: str) -> None:
         if self.error is not None:
             raise self.error
 
 
-def failing(error: BaseException):
+def failing(error: Exception) -> QuartTrio:
     return create_app(Failing(error=error), principal=SOCKET_PRINCIPAL)
-
-
-def client_of(app):
-    transport = httpx2.ASGITransport(app=app)
-    return httpx2.AsyncClient(transport=transport, base_url="http://door")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,9 @@ def client_of(app):
         (CallTimedOut("late"), 504, "timed_out"),
     ],
 )
-async def test_an_error_that_was_foreseen_has_its_own_problem(error, status, code):
+async def test_an_error_that_was_foreseen_has_its_own_problem(
+    error: Exception, status: int, code: str
+) -> None:
     async with client_of(failing(error)) as client:
         expect_problem(await client.get("/v1/tree"), status, code)
 
@@ -187,7 +191,9 @@ async def test_an_error_that_was_foreseen_has_its_own_problem(error, status, cod
         ExceptionGroup("one", [ExceptionGroup("inner", [ValueError("hunter2")])]),
     ],
 )
-async def test_an_error_that_nobody_foresaw_is_500_without_its_text(error, heard):
+async def test_an_error_that_nobody_foresaw_is_500_without_its_text(
+    error: Exception, heard: Heard
+) -> None:
     async with client_of(failing(error)) as client:
         response = await client.get("/v1/tree", headers={"X-Request-Id": "req-1"})
         again = await client.get("/health/live")
@@ -200,16 +206,18 @@ async def test_an_error_that_nobody_foresaw_is_500_without_its_text(error, heard
     assert "hunter2" in repr(failed[0]["error"])
 
 
-async def test_an_answer_that_takes_too_long_is_504(autojump_clock):
+async def test_an_answer_that_takes_too_long_is_504(autojump_clock: MockClock) -> None:
     class Slow(MemoryControlPlane):
-        async def tree(self):
+        async def tree(self) -> NoReturn:
             await trio.sleep_forever()
 
     async with client_of(create_app(Slow(), principal=SOCKET_PRINCIPAL)) as client:
         expect_problem(await client.get("/v1/tree"), 504, "timed_out")
 
 
-async def test_more_requests_than_the_door_takes_are_turned_away(memory_house, memory):
+async def test_more_requests_than_the_door_takes_are_turned_away(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     memory.deciding = trio.Event()
     settings = DoorSettings(requests_in_flight=2)
     statuses: list[int] = []
@@ -220,7 +228,7 @@ async def test_more_requests_than_the_door_takes_are_turned_away(memory_house, m
 
         n.start_soon(post)
         n.start_soon(post)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         response = await client.post("/v1/signals", json=SIGNAL)
         expect_problem(response, 503, "door_full")
         assert response.headers["connection"] == "close"
@@ -229,7 +237,9 @@ async def test_more_requests_than_the_door_takes_are_turned_away(memory_house, m
     assert statuses == [200, 200]
 
 
-async def test_a_stranger_is_counted_and_turned_away_even_if_counting_fails(memory_house, memory):
+async def test_a_stranger_is_counted_and_turned_away_even_if_counting_fails(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     async with memory_house.client() as client:
         expect_problem(await client.get("/v1/line"), 401, "unauthenticated")
         expect_problem(await client.get("/nope"), 401, "unauthenticated")
@@ -238,9 +248,9 @@ async def test_a_stranger_is_counted_and_turned_away_even_if_counting_fails(memo
         expect_problem(await client.get("/v1/line"), 401, "unauthenticated")
 
 
-async def test_a_store_that_is_away_makes_nobody_a_stranger(memory_house):
+async def test_a_store_that_is_away_makes_nobody_a_stranger(memory_house: House) -> None:
     class Away(MemoryControlPlane):
-        async def authenticate(self, secret):
+        async def authenticate(self, secret: str) -> NoReturn:
             raise StoreUnavailable("away")
 
     async with client_of(create_app(Away())) as client:
@@ -250,9 +260,9 @@ async def test_a_store_that_is_away_makes_nobody_a_stranger(memory_house):
         assert (await client.get("/health/ready", headers=headers)).status_code == 200
 
 
-async def test_health_that_cannot_be_asked_is_not_ready():
+async def test_health_that_cannot_be_asked_is_not_ready() -> None:
     class Mute(MemoryControlPlane):
-        async def health(self):
+        async def health(self) -> NoReturn:
             raise NoSuchActor("ledger is starting again")
 
     async with client_of(create_app(Mute())) as client:
@@ -260,9 +270,11 @@ async def test_health_that_cannot_be_asked_is_not_ready():
             expect_problem(await client.get(path), 503, "not_ready")
 
 
-async def test_a_payload_that_is_no_canonical_json_comes_with_its_bytes(memory_house):
+async def test_a_payload_that_is_no_canonical_json_comes_with_its_bytes(
+    memory_house: House,
+) -> None:
     async with memory_house.client("tenant") as client:
-        ids = []
+        ids: list[str] = []
         for text in (b'{"a":1}', b'{"a": 1}', b'{"b":1,"a":1.50}'):
             headers = {"Content-Type": "application/json"}
             answer = await client.post("/v1/signals", content=text, headers=headers)

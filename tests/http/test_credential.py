@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,17 +35,19 @@ SPAN = "b7ad6b7169203331"
         ("Bearer abc", "tok", "abc"),
     ],
 )
-def test_the_header_decides_and_the_token_stands_in_for_it(header, token, secret):
-    headers = {} if header is None else {"authorization": header}
+def test_the_header_decides_and_the_token_stands_in_for_it(
+    header: str | None, token: str | None, secret: str | None
+) -> None:
+    headers: dict[str, str] = {} if header is None else {"authorization": header}
     assert read_secret(headers, token) == secret
 
 
 @pytest.mark.parametrize("value", ["", "-x", "a b", "a\n", "é", "x" * 129, '"'])
-def test_a_request_id_that_is_not_safe_to_repeat_is_dropped(value):
+def test_a_request_id_that_is_not_safe_to_repeat_is_dropped(value: Any) -> None:
     assert read_request_id({"x-request-id": value}) is None
 
 
-def test_a_sane_request_id_is_kept():
+def test_a_sane_request_id_is_kept() -> None:
     assert read_request_id({"x-request-id": "req-1.a:b/c"}) == "req-1.a:b/c"
 
 
@@ -61,11 +65,11 @@ def test_a_sane_request_id_is_kept():
         ("nonsense", None),
     ],
 )
-def test_a_traceparent_is_read_as_w3c_says(value, trace):
+def test_a_traceparent_is_read_as_w3c_says(value: Any, trace: str | None) -> None:
     assert read_trace({"traceparent": value}) == trace
 
 
-def test_an_idempotency_key_is_the_same_with_quotes_and_without():
+def test_an_idempotency_key_is_the_same_with_quotes_and_without() -> None:
     key = "8e03978e-40d5-43e8-bc93-6894a57f9324"
     assert read_idempotency_key({"idempotency-key": key}) == key
     assert read_idempotency_key({"idempotency-key": f'"{key}"'}) == key
@@ -74,15 +78,15 @@ def test_an_idempotency_key_is_the_same_with_quotes_and_without():
 
 
 @pytest.mark.parametrize("value", ["", '"', '""', '"a', "é", "a\x00", "x" * 256, " a"])
-def test_a_malformed_idempotency_key_is_refused(value):
+def test_a_malformed_idempotency_key_is_refused(value: Any) -> None:
     with pytest.raises(DoorRefused) as refused:
         read_idempotency_key({"idempotency-key": value})
     assert refused.value.code == "bad_idempotency_key"
 
 
 @given(st.text(max_size=50))
-def test_no_header_makes_them_raise_anything_else(value):
-    headers = dict.fromkeys(("authorization", "x-request-id", "traceparent"), value)
+def test_no_header_makes_them_raise_anything_else(value: str) -> None:
+    headers: dict[str, str] = dict.fromkeys(("authorization", "x-request-id", "traceparent"), value)
     read_secret(headers, value)
     read_request_id(headers)
     read_trace(headers)

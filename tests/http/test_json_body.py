@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ FAULTS = [
 @pytest.mark.parametrize(
     ("body", "code"), FAULTS, ids=[f"{c}-{i}" for i, (_, c) in enumerate(FAULTS)]
 )
-def test_each_fault_has_its_own_code(body, code):
+def test_each_fault_has_its_own_code(body: Any, code: str) -> None:
     with pytest.raises(DoorRefused) as refused:
         read_json(body)
     assert refused.value.code == code
@@ -48,16 +49,16 @@ def test_each_fault_has_its_own_code(body, code):
     assert len(str(refused.value)) < 300
 
 
-def test_nesting_up_to_the_limit_is_read():
+def test_nesting_up_to_the_limit_is_read() -> None:
     assert read_json(b"[" * 64 + b"]" * 64) is not None
 
 
-def test_brackets_inside_strings_do_not_nest():
+def test_brackets_inside_strings_do_not_nest() -> None:
     text = json.dumps(["[" * 500, '\\"{' * 500, '"'])
     assert read_json(text.encode()) == json.loads(text)
 
 
-def test_a_pair_of_surrogates_is_one_character():
+def test_a_pair_of_surrogates_is_one_character() -> None:
     assert read_json(b'"\\ud83d\\ude00"') == "\U0001f600"
 
 
@@ -71,13 +72,13 @@ def test_a_pair_of_surrogates_is_one_character():
         (b'"x"', "a string"),
     ],
 )
-def test_another_value_than_an_object_is_named(body, shown):
+def test_another_value_than_an_object_is_named(body: Any, shown: str) -> None:
     with pytest.raises(DoorRefused, match=shown) as refused:
         read_json_object(body)
     assert refused.value.code == "body_not_object"
 
 
-def test_hostile_bodies_cost_linear_time():
+def test_hostile_bodies_cost_linear_time() -> None:
     unit = 500_000
     for body in (b'\\"' * unit, b'"' + b'\\"' * unit, b'"' * unit, b'{"a":[' + b'"\\' * unit):
         started = time.perf_counter()
@@ -106,11 +107,11 @@ json_values = st.recursive(
 
 
 @given(json_values, st.booleans())
-def test_what_json_can_say_is_read_as_it_is(value, escaped):
+def test_what_json_can_say_is_read_as_it_is(value: Any, escaped: bool) -> None:
     assert read_json(json.dumps(value, ensure_ascii=escaped).encode()) == value
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_whatever_raise_anything_but_a_refusal(body):
+def test_no_bytes_whatever_raise_anything_but_a_refusal(body: Any) -> None:
     with suppress(DoorRefused):
         read_json(body)

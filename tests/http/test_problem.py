@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -39,29 +40,29 @@ def every_error() -> list[type[errors.AutonomicsError]]:
 
 
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
-def test_every_error_of_the_tree_has_a_problem(kind):
+def test_every_error_of_the_tree_has_a_problem(kind: Any) -> None:
     problem = problem_for(make(kind))
     assert problem.code in PROBLEMS
     assert (problem.code == "internal") == (kind.__name__ in INTERNAL)
 
 
-def test_no_row_hides_behind_one_of_its_parents():
+def test_no_row_hides_behind_one_of_its_parents() -> None:
     for place, (kind, _) in enumerate(ERRORS):
         for parent, _ in ERRORS[:place]:
             assert not issubclass(kind, parent), f"{kind.__name__} stands below {parent.__name__}"
 
 
-def test_codes_that_the_catalogue_has_keep_its_status():
+def test_codes_that_the_catalogue_has_keep_its_status() -> None:
     for code in PROBLEMS.keys() & CATALOGUE.keys():
         assert PROBLEMS[code].status == CATALOGUE[code].status
 
 
-def test_the_frameworks_statuses_have_codes_of_the_same_status():
+def test_the_frameworks_statuses_have_codes_of_the_same_status() -> None:
     for status, code in STATUSES.items():
         assert PROBLEMS[code].status == status
 
 
-def test_a_document_has_the_members_of_rfc_9457_and_ours():
+def test_a_document_has_the_members_of_rfc_9457_and_ours() -> None:
     document = make_problem("body_not_json", "why").document("req-1")
     assert document == {
         "type": "urn:problem-type:autonomics:body_not_json",
@@ -74,10 +75,10 @@ def test_a_document_has_the_members_of_rfc_9457_and_ours():
     }
 
 
-def test_a_tenant_that_is_away_says_when_to_come_again_in_whole_seconds():
+def test_a_tenant_that_is_away_says_when_to_come_again_in_whole_seconds() -> None:
     assert problem_for(errors.TenantUnavailable("away", 2.1)).headers == {"Retry-After": "3"}
 
 
-def test_a_fault_of_ours_keeps_its_text_to_itself():
+def test_a_fault_of_ours_keeps_its_text_to_itself() -> None:
     problem = problem_for(errors.EffectFailed("password is hunter2"))
     assert "hunter2" not in str(problem.document("r"))

@@ -7,19 +7,21 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autonomics.actors.message import Role
 from autonomics.http.app import ROUTES
-from autonomics.http.problem import MEDIA_TYPE
+from autonomics.http.route import Route
 from autonomics.receipts import verify
+from autonomics.testing.door import House, expect_problem
 
 PAYLOADS = Path(__file__).resolve().parents[2].parent / "shared" / "payloads"
 SIGNAL = {"severity": "ERROR", "textPayload": "something is wrong"}
 
 
-def wrap(data: object, message_id: str = "m-1", **attributes: str) -> dict:
+def wrap(data: object, message_id: str = "m-1", **attributes: str) -> dict[str, Any]:
     raw = data if isinstance(data, bytes) else json.dumps(data).encode()
     return {
         "message": {
@@ -32,23 +34,15 @@ def wrap(data: object, message_id: str = "m-1", **attributes: str) -> dict:
     }
 
 
-def sample(name: str) -> dict:
+def sample(name: str) -> dict[str, Any]:
     path = PAYLOADS / name
     if not path.exists():
         pytest.skip(f"{path} is not there")
-    return json.loads(path.read_text())["payload"]
+    payload: dict[str, Any] = json.loads(path.read_text())["payload"]
+    return payload
 
 
-def expect_problem(response, status: int, code: str) -> dict:
-    assert response.headers["content-type"] == MEDIA_TYPE
-    body = response.json()
-    assert (response.status_code, body["status"], body["code"]) == (status, status, code), body
-    assert {"type", "title", "detail", "next", "request_id"} <= body.keys()
-    assert body["request_id"] == response.headers["x-request-id"]
-    return body
-
-
-async def test_a_push_is_durable_before_it_is_answered(house):
+async def test_a_push_is_durable_before_it_is_answered(house: House) -> None:
     async with house.client("push") as client:
         response = await client.post("/pubsub", json=wrap(SIGNAL))
         assert response.status_code == 200
@@ -60,7 +54,7 @@ async def test_a_push_is_durable_before_it_is_answered(house):
         assert (shown["id"], shown["kind"]) == (receipt, "received")
 
 
-async def test_a_redelivered_push_gives_the_first_receipt(house):
+async def test_a_redelivered_push_gives_the_first_receipt(house: House) -> None:
     async with house.client("push") as client:
         first = (await client.post("/pubsub", json=wrap(SIGNAL))).json()
         again = await client.post("/pubsub", json=wrap(SIGNAL))
@@ -70,7 +64,7 @@ async def test_a_redelivered_push_gives_the_first_receipt(house):
     assert other.json()["receipt"] != first["receipt"]
 
 
-async def test_a_push_may_carry_its_token_in_the_url(house):
+async def test_a_push_may_carry_its_token_in_the_url(house: House) -> None:
     async with house.client() as client:
         response = await client.post(f"/pubsub?token={house.keys['push']}", json=wrap(SIGNAL))
         assert response.status_code == 200
@@ -80,7 +74,7 @@ async def test_a_push_may_carry_its_token_in_the_url(house):
         expect_problem(elsewhere, 401, "unauthenticated")
 
 
-async def test_an_unwrapped_push_is_taken_from_its_headers(house):
+async def test_an_unwrapped_push_is_taken_from_its_headers(house: House) -> None:
     payload = sample("pubsub_push_unwrapped.json")
     async with house.client("push") as client:
         first = await client.post("/pubsub", headers=payload["headers"], json=payload["body"])
@@ -90,7 +84,7 @@ async def test_an_unwrapped_push_is_taken_from_its_headers(house):
 
 
 @pytest.mark.parametrize("name", ["pubsub_push_wrapped_max.json", "pubsub_push_wrapped_min.json"])
-async def test_googles_sample_is_no_signal_and_is_parked(house, name):
+async def test_googles_sample_is_no_signal_and_is_parked(house: House, name: str) -> None:
     async with house.client("push") as client:
         response = await client.post("/pubsub", json=sample(name))
         again = await client.post("/pubsub", json=sample(name))
@@ -105,21 +99,21 @@ async def test_googles_sample_is_no_signal_and_is_parked(house, name):
 @pytest.mark.parametrize(
     "content", [b"", b"{bad", b"\xff", b"[" * 100_000, b'{"message": {"data": "%%%"}}', b"[]"]
 )
-async def test_a_push_that_cannot_be_read_is_parked(house, content):
+async def test_a_push_that_cannot_be_read_is_parked(house: House, content: Any) -> None:
     async with house.client("push") as client:
         response = await client.post("/pubsub", content=content)
     assert response.status_code == 202
     assert response.json()["parked"] == "unreadable"
 
 
-async def test_a_push_for_no_tenant_is_parked(house):
+async def test_a_push_for_no_tenant_is_parked(house: House) -> None:
     async with house.client("admin") as client:
         response = await client.post("/pubsub", json=wrap(SIGNAL, tenant="acme"))
     assert response.status_code == 202
     assert response.json()["parked"] == "unknown_tenant"
 
 
-async def test_a_signal_is_answered_with_its_decision(house):
+async def test_a_signal_is_answered_with_its_decision(house: House) -> None:
     async with house.client("tenant") as client:
         response = await client.post("/v1/signals", json=SIGNAL)
         body = response.json()
@@ -133,14 +127,14 @@ async def test_a_signal_is_answered_with_its_decision(house):
     assert (received["kind"], decided["kind"]) == ("received", "decided")
 
 
-async def test_two_signals_without_a_key_are_two(house):
+async def test_two_signals_without_a_key_are_two(house: House) -> None:
     async with house.client("tenant") as client:
         one, two = [(await client.post("/v1/signals", json=SIGNAL)).json() for _ in range(2)]
     assert one["receipts"] != two["receipts"]
     assert not two["duplicate"]
 
 
-async def test_an_idempotency_key_makes_two_signals_one(house):
+async def test_an_idempotency_key_makes_two_signals_one(house: House) -> None:
     headers = {"Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}
     async with house.client("tenant") as client:
         one = await client.post("/v1/signals", json=SIGNAL, headers=headers)
@@ -152,7 +146,7 @@ async def test_an_idempotency_key_makes_two_signals_one(house):
     expect_problem(other, 422, "idempotency_conflict")
 
 
-async def test_an_admin_names_the_tenant_of_a_signal(house):
+async def test_an_admin_names_the_tenant_of_a_signal(house: House) -> None:
     async with house.client("admin") as client:
         named = await client.post("/v1/signals?tenant=globex", json=SIGNAL)
         assert "receipts" in named.json()
@@ -161,7 +155,7 @@ async def test_an_admin_names_the_tenant_of_a_signal(house):
         expect_problem(unknown, 404, "unknown_tenant")
 
 
-async def test_a_stopped_line_refuses_with_423_and_the_decision(house):
+async def test_a_stopped_line_refuses_with_423_and_the_decision(house: House) -> None:
     async with house.client("admin") as client:
         stop = {"scope": "line", "reason": "a drill"}
         assert (await client.post("/v1/line/stop", json=stop)).json()["stopped"] is True
@@ -175,7 +169,7 @@ async def test_a_stopped_line_refuses_with_423_and_the_decision(house):
         assert (await client.get("/v1/line")).json()["stopped"] is True
 
 
-async def test_the_line_is_cleared_with_a_cause_a_fix_and_a_prevention(house):
+async def test_the_line_is_cleared_with_a_cause_a_fix_and_a_prevention(house: House) -> None:
     async with house.client("operator") as client:
         await client.post("/v1/line/stop", json={"scope": "line", "reason": "a drill"})
         before = (await client.get("/v1/line")).json()
@@ -189,7 +183,7 @@ async def test_the_line_is_cleared_with_a_cause_a_fix_and_a_prevention(house):
     assert after["generation"] > before["generation"]
 
 
-async def test_a_log_is_read_page_by_page(house):
+async def test_a_log_is_read_page_by_page(house: House) -> None:
     async with house.client("tenant") as client:
         for _ in range(3):
             await client.post("/v1/signals", json=SIGNAL)
@@ -218,19 +212,19 @@ async def test_a_log_is_read_page_by_page(house):
         ("log=other", 422),
     ],
 )
-async def test_a_query_that_is_wrong_is_refused(house, query, status):
+async def test_a_query_that_is_wrong_is_refused(house: House, query: str, status: int) -> None:
     async with house.client("tenant") as client:
         response = await client.get(f"/v1/receipts?{query}")
     expect_problem(response, status, "invalid_input" if status == 422 else "bad_request")
 
 
-async def test_an_unknown_parameter_is_answered_with_the_one_that_was_meant(house):
+async def test_an_unknown_parameter_is_answered_with_the_one_that_was_meant(house: House) -> None:
     async with house.client("tenant") as client:
         body = (await client.get("/v1/receipts?limits=1")).json()
     assert "did you mean limit?" in body["detail"]
 
 
-async def test_the_platforms_log_is_for_admins(house):
+async def test_the_platforms_log_is_for_admins(house: House) -> None:
     async with house.client("admin") as client:
         rows = (await client.get("/v1/receipts?log=platform")).json()["receipts"]
         assert rows[0]["id"] == "platform.0"
@@ -242,7 +236,7 @@ async def test_the_platforms_log_is_for_admins(house):
         expect_problem(await client.get("/v1/receipts/platform.0"), 404, "unknown_receipt")
 
 
-async def test_a_foreign_tenant_is_as_unknown_as_one_that_is_not(house):
+async def test_a_foreign_tenant_is_as_unknown_as_one_that_is_not(house: House) -> None:
     async with house.client("tenant") as client:
         own = (await client.post("/v1/signals", json=SIGNAL)).json()["receipts"]["received"]
     async with house.client("foreign") as client:
@@ -263,7 +257,7 @@ async def test_a_foreign_tenant_is_as_unknown_as_one_that_is_not(house):
             expect_problem(await client.get(f"/v1/receipts/{own}{suffix}"), 404, "unknown_receipt")
 
 
-async def test_the_receipts_of_one_signal_are_related(house):
+async def test_the_receipts_of_one_signal_are_related(house: House) -> None:
     async with house.client("tenant") as client:
         ids = (await client.post("/v1/signals", json=SIGNAL)).json()["receipts"]
         for each in ids.values():
@@ -271,7 +265,7 @@ async def test_the_receipts_of_one_signal_are_related(house):
             assert [row["id"] for row in rows][:2] == [ids["received"], ids["decided"]]
 
 
-async def test_a_receipt_shows_what_is_hashed_and_its_fields(house):
+async def test_a_receipt_shows_what_is_hashed_and_its_fields(house: House) -> None:
     async with house.client("tenant") as client:
         receipt = (await client.post("/v1/signals", json=SIGNAL)).json()["receipts"]["decided"]
         shown = (await client.get(f"/v1/receipts/{receipt}")).json()
@@ -281,7 +275,7 @@ async def test_a_receipt_shows_what_is_hashed_and_its_fields(house):
     assert shown["erased"] is False
 
 
-async def test_a_proof_is_a_tlog_proof_in_plain_text(house):
+async def test_a_proof_is_a_tlog_proof_in_plain_text(house: House) -> None:
     async with house.client("tenant") as client:
         receipt = (await client.post("/v1/signals", json=SIGNAL)).json()["receipts"]["received"]
         response = await client.get(f"/v1/receipts/{receipt}/proof")
@@ -289,7 +283,7 @@ async def test_a_proof_is_a_tlog_proof_in_plain_text(house):
     assert response.text.startswith("c2sp.org/tlog-proof@v1\n")
 
 
-async def test_an_export_is_the_same_tar_each_time(house):
+async def test_an_export_is_the_same_tar_each_time(house: House) -> None:
     async with house.client("tenant") as client:
         await client.post("/v1/signals", json=SIGNAL)
         one = await client.get("/v1/tenants/acme/export")
@@ -303,15 +297,16 @@ async def test_an_export_is_the_same_tar_each_time(house):
     assert two.content.startswith(stable)
 
 
-async def test_a_vkey_names_the_tenants_log(house):
+async def test_a_vkey_names_the_tenants_log(house: House) -> None:
     async with house.client("tenant") as client:
+        await client.post("/v1/signals", json=SIGNAL)
         vkey = (await client.get("/v1/tenants/acme/vkey")).text
         origin = (await client.get("/v1/receipts?limit=1")).json()["receipts"][0]["origin"]
     assert vkey.startswith(f"{origin}+")
     assert vkey.endswith("\n")
 
 
-async def test_a_tenant_is_created_with_keys_that_work(house):
+async def test_a_tenant_is_created_with_keys_that_work(house: House) -> None:
     async with house.client("admin") as client:
         response = await client.post("/v1/tenants", json={"id": "initech", "name": "Initech"})
         assert response.status_code == 201
@@ -340,20 +335,20 @@ async def test_a_tenant_is_created_with_keys_that_work(house):
         ({"id": "x", "price_plan": "gold"}, "gold"),
     ],
 )
-async def test_a_tenant_that_is_named_badly_is_refused(house, body, shown):
+async def test_a_tenant_that_is_named_badly_is_refused(house: House, body: Any, shown: str) -> None:
     async with house.client("admin") as client:
         problem = expect_problem(await client.post("/v1/tenants", json=body), 422, "invalid_input")
     assert shown in problem["detail"]
 
 
-async def test_a_tenant_is_suspended_and_resumed(house):
+async def test_a_tenant_is_suspended_and_resumed(house: House) -> None:
     async with house.client("admin") as client:
         assert (await client.post("/v1/tenants/acme/suspend")).json()["state"] == "suspended"
         assert (await client.post("/v1/tenants/acme/resume")).json()["state"] == "active"
         expect_problem(await client.post("/v1/tenants/nobody/suspend"), 404, "unknown_tenant")
 
 
-async def test_a_key_works_until_it_is_revoked(house):
+async def test_a_key_works_until_it_is_revoked(house: House) -> None:
     async with house.client("admin") as client:
         made = await client.post("/v1/api-keys", json={"role": "tenant", "tenant": "acme"})
         assert made.status_code == 201
@@ -382,18 +377,18 @@ async def test_a_key_works_until_it_is_revoked(house):
         {"role": "tenant"},
     ],
 )
-async def test_a_key_that_would_fit_nobody_is_refused(house, body):
+async def test_a_key_that_would_fit_nobody_is_refused(house: House, body: Any) -> None:
     async with house.client("admin") as client:
         expect_problem(await client.post("/v1/api-keys", json=body), 422, "invalid_input")
 
 
-async def test_the_tree_is_shown_to_admins(house):
+async def test_the_tree_is_shown_to_admins(house: House) -> None:
     async with house.client("admin") as client:
         tree = (await client.get("/v1/tree")).json()
     assert {"id", "path", "kind", "state", "restarts", "children"} <= tree.keys()
 
 
-async def test_health_shows_the_readiness_to_all_and_the_rest_to_a_key(house):
+async def test_health_shows_the_readiness_to_all_and_the_rest_to_a_key(house: House) -> None:
     async with house.client() as client:
         assert (await client.get("/health")).json() == {"status": "ready"}
         assert (await client.get("/health/live")).json() == {"status": "live"}
@@ -406,7 +401,7 @@ async def test_health_shows_the_readiness_to_all_and_the_rest_to_a_key(house):
         expect_problem(await client.get("/health"), 401, "unauthenticated")
 
 
-async def test_a_tenant_sees_its_own_stops_and_no_others(house):
+async def test_a_tenant_sees_its_own_stops_and_no_others(house: House) -> None:
     async with house.client("admin") as client:
         for scope in ("tenant:acme", "tenant:globex", "resource:secret-name"):
             answer = await client.post("/v1/line/stop", json={"scope": scope, "reason": "drill"})
@@ -426,10 +421,12 @@ MATRIX = [(route, role) for route in ROUTES for role in ("admin", "tenant", "pus
 @pytest.mark.parametrize(
     ("route", "role"), MATRIX, ids=[f"{route.name}-{role}" for route, role in MATRIX]
 )
-async def test_each_role_may_use_its_routes_and_no_others(house, route, role):
+async def test_each_role_may_use_its_routes_and_no_others(
+    memory_house: House, route: Route, role: Any
+) -> None:
     path = route.path.replace("<tenant_id>", "acme").replace("<receipt_id>", "x.0")
     path = path.replace("<key_id>", "none")
-    async with house.client(role) as client:
+    async with memory_house.client(role) as client:
         response = await client.request(route.method, path)
     if role in route.roles:
         assert response.status_code not in (401, 403, 405), response.text
@@ -439,10 +436,12 @@ async def test_each_role_may_use_its_routes_and_no_others(house, route, role):
 
 @pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
 @pytest.mark.parametrize("header", [None, "Bearer nobody", "Basic YTpi", "Bearer"])
-async def test_without_a_key_there_is_no_entry(house, route, header):
+async def test_without_a_key_there_is_no_entry(
+    memory_house: House, route: Route, header: str | None
+) -> None:
     path = route.path.replace("<tenant_id>", "acme").replace("<receipt_id>", "x.0")
     headers = {} if header is None else {"Authorization": header}
-    async with house.client(headers=headers) as client:
+    async with memory_house.client(headers=headers) as client:
         response = await client.request(route.method, path)
     if route.name in ("live", "ready") or (route.name == "health" and header is None):
         assert response.status_code == 200
@@ -468,7 +467,7 @@ ALLOWED: dict[str, set[Role]] = {
 }
 
 
-def test_what_is_not_for_tenants_is_for_admins_alone():
+def test_what_is_not_for_tenants_is_for_admins_alone() -> None:
     for route in ROUTES:
         assert route.roles == ALLOWED.get(route.name, {"operator", "admin"}), route.name
     assert len({route.name for route in ROUTES}) == len(ROUTES)

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import tarfile
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from io import BytesIO
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from quart_trio import QuartTrio
 
 from autonomics.actors.control_plane import ControlPlane
 from autonomics.errors import CommandFailed, StartFailed
@@ -20,25 +22,42 @@ from autonomics.http.app import SOCKET_PRINCIPAL, create_app
 from autonomics.http.client import open_client
 from autonomics.http.server import ControlSocket, HttpServer
 from autonomics.http.socket_path import NAME, is_serving
-from autonomics.runtime import open_runtime
+from autonomics.runtime import Crash, open_runtime
+from autonomics.testing.door import House, Served, serve
 from autonomics.testing.memory_control_plane import MemoryControlPlane
 
 SIGNAL = {"severity": "ERROR"}
 
 
-def control_app(control):
+def control_app(control: ControlPlane) -> Callable[[], QuartTrio]:
     return partial(create_app, control, principal=SOCKET_PRINCIPAL)
 
 
 @pytest.fixture
-def deep(tmp_path) -> Path:
+def deep(tmp_path: Path) -> Path:
     """A folder whose path no socket address can hold."""
     folder = tmp_path / ("d" * 120)
     folder.mkdir()
     return folder
 
 
-async def test_a_request_in_flight_at_the_stop_is_answered(served, memory):
+async def until_received(memory: MemoryControlPlane) -> None:
+    """Return once acme's signal is in."""
+    tenant = await memory.tenant("acme")
+    assert tenant is not None
+    while not any(row.kind == "received" for row in await memory.receipts(tenant.handle, 0, 9)):
+        await trio.lowlevel.checkpoint()
+
+
+def cause_of(failed: pytest.ExceptionInfo[StartFailed]) -> BaseException:
+    reason = failed.value.reason
+    assert isinstance(reason, Crash)
+    return reason.error
+
+
+async def test_a_request_in_flight_at_the_stop_is_answered(
+    served: Served, memory: MemoryControlPlane
+) -> None:
     memory.deciding = trio.Event()
     answers: list[int] = []
 
@@ -48,9 +67,7 @@ async def test_a_request_in_flight_at_the_stop_is_answered(served, memory):
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(post)
-        tenant = await memory.tenant("acme")
-        while not any(row.kind == "received" for row in await memory.receipts(tenant.handle, 0, 9)):
-            await trio.lowlevel.checkpoint()
+        await until_received(memory)
         nursery.start_soon(served.ref.stop)
         # Nobody new gets in, while the one that is in waits for its decision.
         while True:
@@ -66,57 +83,48 @@ async def test_a_request_in_flight_at_the_stop_is_answered(served, memory):
     assert not served.ref.is_alive()
 
 
-async def test_a_request_that_outlives_the_drain_is_cut_off(memory_house, memory):
+async def test_a_request_that_outlives_the_drain_is_cut_off(
+    memory_house: House, memory: MemoryControlPlane
+) -> None:
     memory.deciding = trio.Event()
-    async with open_runtime() as runtime:
-        bound: list[str] = []
-        make_app = partial(create_app, memory)
-        ref = await runtime.start(
-            lambda: HttpServer(
-                make_app, host="127.0.0.1", port=0, drain_s=0.05, on_bound=bound.append
-            ),
-            name="http",
-        )
-        port = int(bound[0].rpartition(":")[2])
+    async with serve(memory_house, drain_s=0.05) as served:
         key = memory_house.keys["tenant"].encode()
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        async with await served.connect() as stream:
             await stream.send_all(
                 b"POST /v1/signals HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
                 b"authorization: Bearer " + key + b"\r\ncontent-length: 2\r\n\r\n{}"
             )
-            tenant = await memory.tenant("acme")
-            while not any(
-                row.kind == "received" for row in await memory.receipts(tenant.handle, 0, 9)
-            ):
-                await trio.lowlevel.checkpoint()
-            await ref.stop()
+            await until_received(memory)
+            await served.ref.stop()
             assert await stream.receive_some() == b""
-    assert not ref.is_alive()
+    assert not served.ref.is_alive()
 
 
-async def test_a_port_in_use_is_one_clear_line(served):
+async def test_a_port_in_use_is_one_clear_line(served: Served) -> None:
     async with open_runtime() as runtime:
         make_app = partial(create_app, served.house.control)
         with pytest.raises(StartFailed) as failed:
             await runtime.start(
                 lambda: HttpServer(make_app, host="127.0.0.1", port=served.port), name="second"
             )
-    error = failed.value.reason.error
+    error = cause_of(failed)
     assert isinstance(error, CommandFailed)
     assert str(error) == f"can't listen on 127.0.0.1:{served.port}: address already in use"
 
 
-async def test_a_host_that_is_not_ours_is_one_clear_line(memory):
+async def test_a_host_that_is_not_ours_is_one_clear_line(memory: MemoryControlPlane) -> None:
     async with open_runtime() as runtime:
         with pytest.raises(StartFailed) as failed:
             await runtime.start(
                 lambda: HttpServer(partial(create_app, memory), host="192.0.2.1", port=0),
                 name="http",
             )
-    assert "can't listen on 192.0.2.1:0: " in str(failed.value.reason.error)
+    assert "can't listen on 192.0.2.1:0: " in str(cause_of(failed))
 
 
-async def test_a_server_can_be_started_again_on_its_port(served, memory):
+async def test_a_server_can_be_started_again_on_its_port(
+    served: Served, memory: MemoryControlPlane
+) -> None:
     await served.ref.stop()
     async with open_runtime() as runtime:
         make_app = partial(create_app, memory)
@@ -127,7 +135,9 @@ async def test_a_server_can_be_started_again_on_its_port(served, memory):
             assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_the_control_socket_is_the_operators_and_the_owners_alone(memory, tmp_path):
+async def test_the_control_socket_is_the_operators_and_the_owners_alone(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     path = tmp_path / NAME
     async with open_runtime() as runtime:
         ref = await runtime.start(
@@ -147,7 +157,9 @@ async def test_the_control_socket_is_the_operators_and_the_owners_alone(memory, 
         assert not await is_serving(path)
 
 
-async def test_the_mask_of_the_process_is_left_as_it_was(memory, tmp_path):
+async def test_the_mask_of_the_process_is_left_as_it_was(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     before = os.umask(0o022)
     try:
         async with open_runtime() as runtime:
@@ -159,7 +171,7 @@ async def test_the_mask_of_the_process_is_left_as_it_was(memory, tmp_path):
         os.umask(before)
 
 
-async def test_a_stale_socket_file_is_replaced(memory, tmp_path):
+async def test_a_stale_socket_file_is_replaced(memory: MemoryControlPlane, tmp_path: Path) -> None:
     path = tmp_path / NAME
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(path))
@@ -170,17 +182,21 @@ async def test_a_stale_socket_file_is_replaced(memory, tmp_path):
         assert await is_serving(path)
 
 
-async def test_a_socket_that_is_served_already_is_left_alone(memory, tmp_path):
+async def test_a_socket_that_is_served_already_is_left_alone(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     path = tmp_path / NAME
     async with open_runtime() as runtime:
         await runtime.start(lambda: ControlSocket(control_app(memory), path=path), name="one")
         with pytest.raises(StartFailed) as failed:
             await runtime.start(lambda: ControlSocket(control_app(memory), path=path), name="two")
-        assert "another process serves on" in str(failed.value.reason.error)
+        assert "another process serves on" in str(cause_of(failed))
         assert await is_serving(path)
 
 
-async def test_a_file_in_the_sockets_place_is_not_deleted(memory, tmp_path):
+async def test_a_file_in_the_sockets_place_is_not_deleted(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     path = tmp_path / NAME
     path.write_text("mine")
     async with open_runtime() as runtime:
@@ -191,16 +207,20 @@ async def test_a_file_in_the_sockets_place_is_not_deleted(memory, tmp_path):
     assert path.read_text() == "mine"
 
 
-async def test_a_folder_that_is_missing_is_one_clear_line(memory, tmp_path):
+async def test_a_folder_that_is_missing_is_one_clear_line(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     async with open_runtime() as runtime:
         with pytest.raises(StartFailed) as failed:
             await runtime.start(
                 lambda: ControlSocket(control_app(memory), path=tmp_path / "no" / NAME), name="s"
             )
-    assert "can't make the control socket" in str(failed.value.reason.error)
+    assert "can't make the control socket" in str(cause_of(failed))
 
 
-async def test_a_path_longer_than_a_socket_address_does(memory, deep):
+async def test_a_path_longer_than_a_socket_address_does(
+    memory: MemoryControlPlane, deep: Path
+) -> None:
     path = deep / NAME
     assert len(str(path)) > 107
     async with open_runtime() as runtime:
@@ -215,11 +235,13 @@ async def test_a_path_longer_than_a_socket_address_does(memory, deep):
         assert not path.exists()
 
 
-async def test_without_a_server_the_client_asks_the_app_itself(memory, tmp_path):
+async def test_without_a_server_the_client_asks_the_app_itself(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     opened: list[str] = []
 
     @asynccontextmanager
-    async def start():
+    async def start() -> AsyncGenerator[QuartTrio]:
         opened.append("up")
         yield control_app(memory)()
         opened.append("down")
@@ -236,7 +258,9 @@ async def test_without_a_server_the_client_asks_the_app_itself(memory, tmp_path)
         assert "checkpoint" in archive.getnames()
 
 
-async def test_a_problem_is_one_line_for_the_command_line(memory, tmp_path):
+async def test_a_problem_is_one_line_for_the_command_line(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     path = tmp_path / NAME
     async with open_runtime() as runtime:
         await runtime.start(lambda: ControlSocket(control_app(memory), path=path), name="socket")
@@ -256,13 +280,15 @@ async def test_a_problem_is_one_line_for_the_command_line(memory, tmp_path):
             assert signal.status == 200
 
 
-async def test_with_neither_server_nor_app_the_client_says_so(tmp_path):
+async def test_with_neither_server_nor_app_the_client_says_so(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="no server runs on"):
         async with open_client(tmp_path / NAME):
             raise AssertionError("there is nobody to ask")
 
 
-async def test_a_server_that_goes_away_is_one_line(memory, tmp_path):
+async def test_a_server_that_goes_away_is_one_line(
+    memory: MemoryControlPlane, tmp_path: Path
+) -> None:
     path = tmp_path / NAME
     async with open_runtime() as runtime:
         ref = await runtime.start(
@@ -274,6 +300,6 @@ async def test_a_server_that_goes_away_is_one_line(memory, tmp_path):
                 await client.get("/health")
 
 
-def test_the_memory_plane_is_a_control_plane():
+def test_the_memory_plane_is_a_control_plane() -> None:
     plane: ControlPlane = MemoryControlPlane()
     assert plane

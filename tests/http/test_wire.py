@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import AsyncIterator
+from typing import Any
 
 import h11
-import httpx2
 import pytest
 import trio
 
-from autonomics.http.app import create_app
 from autonomics.http.problem import MEDIA_TYPE
-from autonomics.http.server import HttpServer
 from autonomics.http.setting import DoorSettings
-from autonomics.runtime import open_runtime
+from autonomics.testing.door import Served, expect_problem, serve
+
+Heard = list[tuple[str, dict[str, Any]]]
 
 SIGNAL = {"severity": "ERROR"}
 
@@ -24,7 +24,8 @@ async def converse(stream: trio.SocketStream, sent: bytes) -> tuple[int, dict[by
     parser.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
     parser.send(h11.EndOfMessage())
     await stream.send_all(sent)
-    status, headers = 0, {}
+    status = 0
+    headers: dict[bytes, bytes] = {}
     while True:
         event = parser.next_event()
         if event is h11.NEED_DATA:
@@ -35,14 +36,8 @@ async def converse(stream: trio.SocketStream, sent: bytes) -> tuple[int, dict[by
             return status, headers
 
 
-def expect_problem(response: httpx2.Response, status: int, code: str) -> dict:
-    assert response.headers["content-type"] == MEDIA_TYPE
-    assert (response.status_code, response.json()["code"]) == (status, code), response.text
-    return response.json()
-
-
 @pytest.mark.parametrize("role", ["tenant", None])
-async def test_a_connection_lives_on_after_an_early_answer(served, role):
+async def test_a_connection_lives_on_after_an_early_answer(served: Served, role: Any) -> None:
     """hypercorn left it stuck in most of these cases."""
     status = {"PATCH": 405, "POST": 404} if role else {"PATCH": 401, "POST": 401}
     for method, path, body in (
@@ -57,22 +52,22 @@ async def test_a_connection_lives_on_after_an_early_answer(served, role):
                 assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_body_over_the_limit_is_413_and_the_client_goes_on(served):
-    async def chunks():
+async def test_a_body_over_the_limit_is_413_and_the_client_goes_on(served: Served) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(1100):
             yield b"y" * 1000
 
-    for content in (b"x" * 5_000_000, chunks):
+    for content in (b"x" * 5_000_000, None):
         for _ in range(5):
             async with served.client("tenant") as client:
-                body = content if isinstance(content, bytes) else content()
+                body = content or chunks()
                 headers = {"Content-Type": "application/json"}
                 response = await client.post("/v1/signals", content=body, headers=headers)
                 expect_problem(response, 413, "body_too_large")
                 assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_request_without_a_body_keeps_its_connection(served):
+async def test_a_request_without_a_body_keeps_its_connection(served: Served) -> None:
     stream = await served.connect()
     async with stream:
         for path in (b"/health/live", b"/nope", b"/v1/line"):
@@ -82,23 +77,15 @@ async def test_a_request_without_a_body_keeps_its_connection(served):
                 assert b"connection" not in headers
 
 
-async def test_a_body_that_never_comes_is_408(served):
+async def test_a_body_that_never_comes_is_408(served: Served) -> None:
+    key = served.house.keys["tenant"].encode()
+    head = (
+        b"POST /v1/signals HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"authorization: Bearer " + key + b"\r\ncontent-length: 10\r\n\r\n{"
+    )
     settings = DoorSettings(body_timeout_s=0.05)
-    async with open_runtime() as runtime:
-        bound: list[str] = []
-        make_app = partial(create_app, served.house.control, settings=settings)
-        await runtime.start(
-            lambda: HttpServer(make_app, host="127.0.0.1", port=0, on_bound=bound.append),
-            name="slow",
-        )
-        port = int(bound[0].rpartition(":")[2])
-        key = served.house.keys["tenant"].encode()
-        head = (
-            b"POST /v1/signals HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-            b"authorization: Bearer " + key + b"\r\ncontent-length: 10\r\n\r\n{"
-        )
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            status, headers = await converse(stream, head)
+    async with serve(served.house, settings=settings) as slow, await slow.connect() as stream:
+        status, headers = await converse(stream, head)
     assert (status, headers[b"content-type"]) == (408, MEDIA_TYPE.encode())
     assert headers[b"connection"] == b"close"
 
@@ -117,7 +104,9 @@ async def test_a_body_that_never_comes_is_408(served):
         (b"", "body_not_json"),
     ],
 )
-async def test_a_signal_that_is_not_strict_json_is_400(served, content, code):
+async def test_a_signal_that_is_not_strict_json_is_400(
+    served: Served, content: Any, code: str
+) -> None:
     async with served.client("tenant") as client:
         headers = {"Content-Type": "application/json"}
         response = await client.post("/v1/signals", content=content, headers=headers)
@@ -137,7 +126,7 @@ async def test_a_signal_that_is_not_strict_json_is_400(served, content, code):
         ("", 415),
     ],
 )
-async def test_a_signal_has_to_be_declared_as_json(served, kind, status):
+async def test_a_signal_has_to_be_declared_as_json(served: Served, kind: str, status: int) -> None:
     async with served.client("tenant") as client:
         headers = {"Content-Type": kind}
         response = await client.post("/v1/signals", content=b'{"a":1}', headers=headers)
@@ -150,7 +139,7 @@ async def test_a_signal_has_to_be_declared_as_json(served, kind, status):
     "path",
     ["/", "/nope", "//health", "/health/", "/v1/receipts/", "/%ff", "/v1/tenants/%00", "/static/x"],
 )
-async def test_an_unknown_path_is_404_and_never_a_redirect(served, path):
+async def test_an_unknown_path_is_404_and_never_a_redirect(served: Served, path: str) -> None:
     async with served.client("tenant") as client:
         response = await client.get(path)
     assert response.status_code == 404
@@ -167,21 +156,23 @@ async def test_an_unknown_path_is_404_and_never_a_redirect(served, path):
         ("BREW", "/v1/line", "GET, HEAD"),
     ],
 )
-async def test_a_wrong_method_is_405_with_what_is_allowed(served, method, path, allow):
+async def test_a_wrong_method_is_405_with_what_is_allowed(
+    served: Served, method: str, path: str, allow: str
+) -> None:
     async with served.client("admin") as client:
         response = await client.request(method, path)
     expect_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == allow
 
 
-async def test_head_answers_as_get_without_a_body(served):
+async def test_head_answers_as_get_without_a_body(served: Served) -> None:
     async with served.client() as client:
         for _ in range(3):
             response = await client.head("/health/live")
             assert (response.status_code, response.content) == (200, b"")
 
 
-async def test_a_websocket_is_refused(served):
+async def test_a_websocket_is_refused(served: Served) -> None:
     async with await served.connect() as stream:
         status, _ = await converse(
             stream,
@@ -191,7 +182,7 @@ async def test_a_websocket_is_refused(served):
     assert status == 403
 
 
-async def test_ids_come_back_and_stand_in_the_event(served, heard):
+async def test_ids_come_back_and_stand_in_the_event(served: Served, heard: Heard) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"X-Request-Id": "mine-1", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     async with served.client("tenant") as client:
@@ -217,7 +208,7 @@ async def test_ids_come_back_and_stand_in_the_event(served, heard):
     }
 
 
-async def test_no_secret_is_in_any_event(served, heard):
+async def test_no_secret_is_in_any_event(served: Served, heard: Heard) -> None:
     push = served.house.keys["push"]
     async with served.client() as client:
         assert (await client.post(f"/pubsub?token={push}", json={})).status_code == 202
@@ -230,7 +221,7 @@ async def test_no_secret_is_in_any_event(served, heard):
     assert len([name for name, _ in heard if name == "http.request"]) == 2
 
 
-async def test_an_export_is_streamed_in_one_piece(served):
+async def test_an_export_is_streamed_in_one_piece(served: Served) -> None:
     async with served.client("tenant") as client:
         for _ in range(20):
             await client.post("/v1/signals", json=SIGNAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -80,7 +80,7 @@ class Client:
         return _expect(await self.ask("DELETE", path))
 
     @asynccontextmanager
-    async def download(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def download(self, path: str) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a stream of bytes, such as an export."""
         try:
             async with self._http.stream("GET", path) as response:
@@ -98,7 +98,7 @@ async def open_client(
     *,
     start: Callable[[], AbstractAsyncContextManager[AsgiApp]] | None = None,
     timeout_s: float = TIMEOUT_S,
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Open a client on the control socket, or where nobody serves there on the app of `start`.
 
     `start` is entered only then, and left with the client. CommandFailed if there is neither.
@@ -144,9 +144,8 @@ def _expect(reply: Reply) -> Any:
 
 def describe_problem(reply: Reply) -> str:
     """Return a problem as one line: its detail, and what to do next."""
-    if not isinstance(reply.body, dict):
-        return f"the server answered {reply.status}"
-    members = cast("dict[str, Any]", reply.body)
+    body: object = reply.body
+    members = cast("dict[str, object]", body) if isinstance(body, dict) else {}
     detail = str(members.get("detail") or f"the server answered {reply.status}")
     step = members.get("next")
     return " ".join(f"{detail}; {step}".split()) if step else " ".join(detail.split())

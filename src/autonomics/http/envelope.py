@@ -138,10 +138,15 @@ def _decode(value: object) -> bytes:
 def _attributes(value: object) -> dict[str, str]:
     if value is None:
         return {}
-    rows = cast("dict[str, object]", value) if isinstance(value, dict) else None
-    if rows is None or not all(isinstance(item, str) for item in rows.values()):
-        raise _fault("message.attributes", "an object of strings", value)
-    return {name: str(item) for name, item in rows.items()}
+    fault = _fault("message.attributes", "an object of strings", value)
+    if not isinstance(value, dict):
+        raise fault
+    found: dict[str, str] = {}
+    for name, text in cast("dict[str, object]", value).items():
+        if not isinstance(text, str):
+            raise fault
+        found[name] = text
+    return found
 
 
 def _read_time(text: str | None) -> datetime | None:

@@ -76,15 +76,20 @@ class Exchange:
         )
         return body, value
 
-    async def texts(self, *required: str, **optional: str | None) -> dict[str, Any]:
-        """Return the members of a body that holds these texts and nothing else."""
+    async def texts(
+        self, *required: str, other: tuple[str, ...] = (), **optional: str | None
+    ) -> dict[str, Any]:
+        """Return the members of a body that holds these texts and nothing else.
+
+        `other` names members that may be there and are checked by whoever reads them.
+        """
         _, value = await self.json_text()
-        known = (*required, *optional)
+        known = (*required, *optional, *other)
         for name in value:
             if name not in known:
                 raise InvalidInput(f"unknown member {name[:60]!a}{did_you_mean(name, known)}")
         found: dict[str, Any] = {**optional, **value}
-        for name in known:
+        for name in (*required, *optional):
             text = found.get(name)
             if text is None and name in optional:
                 continue

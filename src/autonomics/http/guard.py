@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import attrs
 import structlog.contextvars
@@ -206,9 +206,10 @@ def join_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
-def _lone(error: Exception) -> BaseException:
+def _lone(error: Exception) -> Exception:
     """Return what a nursery wrapped, where it is one error."""
-    found: BaseException = error
-    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
-        found = found.exceptions[0]
-    return found
+    found: Exception | None = None
+    if isinstance(error, ExceptionGroup):
+        inner = cast("ExceptionGroup[Exception]", error).exceptions
+        found = _lone(inner[0]) if len(inner) == 1 else None
+    return found or error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+import attrs
 
 from autonomics.actors.message import Health, Principal
 from autonomics.errors import AutonomicsError, CallFailed, LedgerError
 from autonomics.http.exchange import Answer, Exchange, Refused
+from autonomics.http.line import narrow_line
 from autonomics.http.problem import make_problem
 from autonomics.http.route import EVERYBODY, Route
 from autonomics.http.view import show_health
@@ -35,9 +38,11 @@ async def answer_health(exchange: Exchange) -> Answer | Refused:
     health = await _ask(exchange)
     if isinstance(health, AutonomicsError):
         return _not_ready("unknown", str(health))
-    shown = show_health(health)
     if exchange.principal is STRANGER:
-        shown = {"status": health.readiness}
+        shown: dict[str, Any] = {"status": health.readiness}
+    else:
+        line = await narrow_line(exchange, health.line)
+        shown = show_health(attrs.evolve(health, line=line))
     if health.readiness == "ready":
         return Answer(body=shown)
     problem = make_problem(

@@ -6,7 +6,7 @@ import re
 
 import attrs
 
-from autonomics.actors.message import LineView, TenantView
+from autonomics.actors.message import LineView
 from autonomics.http.exchange import Answer, Exchange
 from autonomics.http.route import ADMINS, OWNERS, Route
 from autonomics.http.view import show_line, show_tree
@@ -15,17 +15,19 @@ from autonomics.http.view import show_line, show_tree
 async def answer_line(exchange: Exchange) -> Answer:
     """Return the latch; a tenant sees no other tenant's stops."""
     view = await exchange.control.line()
-    own = exchange.principal.tenant_id
-    if own is not None:
-        view = _narrow(view, await exchange.control.tenant(own))
-    return Answer(body=show_line(view))
+    return Answer(body=show_line(await narrow_line(exchange, view)))
 
 
-def _narrow(view: LineView, own: TenantView | None) -> LineView:
-    """Leave out other tenants, and resources, whose names say whose they are."""
+async def narrow_line(exchange: Exchange, view: LineView) -> LineView:
+    """Leave out what is not the principal's: other tenants, and resources, whose names tell."""
+    tenant_id = exchange.principal.tenant_id
+    if tenant_id is None:
+        return view
+    own = await exchange.control.tenant(tenant_id)
     names = () if own is None else (own.id, own.handle)
     stops = tuple(stop for stop in view.stops if _may_see(stop.scope, names))
-    return attrs.evolve(view, stops=stops, stopped=bool(stops))
+    is_unreadable = view.stopped and not view.stops
+    return attrs.evolve(view, stops=stops, stopped=is_unreadable or bool(stops))
 
 
 def _may_see(scope: str, names: tuple[str, ...]) -> bool:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
-from hypercorn.typing import Framework
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
 from quart_trio import QuartTrio
 
 from autonomics.errors import CommandFailed
@@ -63,7 +62,7 @@ class Server(Worker):
         config.keep_alive_timeout = KEEP_ALIVE_S
         config.graceful_timeout = self._drain_s
         config.shutdown_timeout = self._drain_s
-        app = cast("Framework", self._make_app())
+        app = cast("Any", self._make_app())
         async with trio.open_nursery() as nursery:
             binds = await nursery.start(
                 partial(serve, app, config, shutdown_trigger=self._stop.wait, mode="asgi")
@@ -178,7 +177,7 @@ def bind_unix(path: Path) -> socket.socket:
 
 
 @contextmanager
-def removed_afterwards(path: Path) -> Iterator[None]:
+def removed_afterwards(path: Path) -> Generator[None]:
     """Remove the socket file at the end, unless somebody has put another in its place."""
     made = path.lstat()
     try:

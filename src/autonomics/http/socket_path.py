@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ ADDRESS_LIMIT_BYTES = 107
 
 
 @contextmanager
-def short_address(path: Path) -> Iterator[str]:
+def short_address(path: Path) -> Generator[str]:
     """Give an address for `path` that fits; it holds as long as the block.
 
     A path that is too long is reached through its folder's descriptor, which Linux alone offers.

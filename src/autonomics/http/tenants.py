@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
+from autonomics.errors import InvalidInput
 from autonomics.http.bundle import MEDIA_TYPE, stream_tar
 from autonomics.http.exchange import TEXT, Answer, Exchange
 from autonomics.http.route import ADMINS, OWNERS, Route
@@ -21,10 +23,14 @@ async def answer_tenants(exchange: Exchange) -> Answer:
 
 async def answer_create(exchange: Exchange) -> Answer:
     """Create a tenant; its two keys are in this answer and nowhere else."""
-    texts = await exchange.texts("id", name=None, price_plan=DEFAULT_PRICE_PLAN)
-    name = texts["name"] or texts["id"]
-    by = exchange.principal.key_id
-    created = await exchange.control.create_tenant(texts["id"], name, texts["price_plan"], by)
+    texts = await exchange.texts("id", name=None, price_plan=DEFAULT_PRICE_PLAN, other=("limits",))
+    created = await exchange.control.create_tenant(
+        texts["id"],
+        texts["name"] or texts["id"],
+        texts["price_plan"] or DEFAULT_PRICE_PLAN,
+        exchange.principal.key_id,
+        _read_limits(texts.get("limits")),
+    )
     return Answer(
         status=201,
         body={
@@ -35,6 +41,21 @@ async def answer_create(exchange: Exchange) -> Answer:
         },
         headers={"Location": f"/v1/tenants/{created.tenant.id}"},
     )
+
+
+def _read_limits(value: object) -> dict[str, int] | None:
+    """Read what a contract says of quotas where it differs from the price plan."""
+    if value is None:
+        return None
+    fault = InvalidInput.expected("limits", "an object of integers", value)
+    if not isinstance(value, dict):
+        raise fault
+    found: dict[str, int] = {}
+    for name, limit in cast("dict[str, object]", value).items():
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise fault
+        found[name] = limit
+    return found
 
 
 async def answer_tenant(exchange: Exchange) -> Answer:
@@ -84,7 +105,7 @@ ROUTES = (
         name="create_tenant",
         roles=ADMINS,
         answer=answer_create,
-        about="Create a tenant: id, name, price_plan.",
+        about="Create a tenant: id, name, price_plan, limits.",
     ),
     Route(
         method="GET",

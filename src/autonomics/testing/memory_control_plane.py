@@ -63,7 +63,9 @@ class MemoryControlPlane(MemoryLedger):
     """Set: signals are decided at once. Unset: they wait, as behind a busy governor."""
 
     strangers: int = 0
-    _keys: dict[str, tuple[KeyView, str]] = attrs.field(factory=dict, init=False)
+    _keys: dict[str, tuple[KeyView, str]] = attrs.field(
+        factory=dict[str, tuple[KeyView, str]], init=False
+    )
     _parked: list[Unplaced] = attrs.field(factory=list[Unplaced], init=False)
     _stops: dict[str, Stop] = attrs.field(factory=dict[str, Stop], init=False)
     _generation: int = attrs.field(default=0, init=False)

@@ -28,9 +28,11 @@ class Log:
     """One log, what was seen in it, and which receipt decided which."""
 
     head: LogHead
-    receipts: list[Receipt] = attrs.Factory(list)
-    seen: dict[tuple[str, str], tuple[int, bytes]] = attrs.Factory(dict)
-    decisions: dict[int, int] = attrs.Factory(dict)
+    receipts: list[Receipt] = attrs.Factory(list[Receipt])
+    seen: dict[tuple[str, str], tuple[int, bytes]] = attrs.Factory(
+        dict[tuple[str, str], tuple[int, bytes]]
+    )
+    decisions: dict[int, int] = attrs.Factory(dict[int, int])
 
 
 class _Signer:
