@@ -109,7 +109,7 @@ class Unplaced:
 
 @attrs.frozen
 class TenantView:
-    """A tenant as doors show it."""
+    """A tenant as doors show it; a quota is what is used of it and its limit."""
 
     id: str
     name: str

@@ -121,7 +121,9 @@ class Warden(Actor):
         try:
             ref = await start_child(self._pool, spec)
         except StartFailed as error:
-            await self._quarantine(handle, ward, str(error))
+            # A start that the end of the house cut off is no fault of the tenant's.
+            if not self.runtime.is_stopping:
+                await self._quarantine(handle, ward, str(error))
             return
         assert ref is not None, "a supervisor never ignores its start"
         ward.ref = ref

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,13 +77,13 @@ async def _enter_patiently(stack: AsyncExitStack, settings: Settings) -> Client:
 
 
 @asynccontextmanager
-async def _open(settings: Settings) -> AsyncIterator[Client]:
+async def _open(settings: Settings) -> AsyncGenerator[Client]:
     from autonomics.http.client import open_client
 
     socket = settings.data / SOCKET_NAME
 
     @asynccontextmanager
-    async def start() -> AsyncIterator[AsgiApp]:
+    async def start() -> AsyncGenerator[AsgiApp]:
         _expect_store(settings)
         async with open_in_process(settings) as app:
             yield app
@@ -105,7 +105,7 @@ def _expect_store(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_in_process(settings: Settings) -> AsyncIterator[AsgiApp]:
+async def open_in_process(settings: Settings) -> AsyncGenerator[AsgiApp]:
     """Open the folder in this process, without doors; the app's requests are an operator's."""
     from autonomics.http.app import SOCKET_PRINCIPAL, create_app
     from autonomics.service import open_parts, open_service

@@ -60,7 +60,7 @@ def _create(options: Namespace) -> None:
     if options.name is not None:
         body["name"] = options.name
     if options.quota:
-        body["quotas"] = dict(options.quota)
+        body["limits"] = dict(options.quota)
 
     async def create(client: Client) -> Any:
         return await client.post("/v1/tenants", body)

@@ -74,7 +74,7 @@ def show_tenant(view: TenantView) -> dict[str, Any]:
         "created_at": format_time(view.created_at),
         "quarantined": view.quarantined,
         "quotas": {
-            name: {"limit": limit, "used": used} for name, (limit, used) in view.quotas.items()
+            name: {"limit": limit, "used": used} for name, (used, limit) in view.quotas.items()
         },
     }
 

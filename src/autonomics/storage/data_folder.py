@@ -34,7 +34,8 @@ class DataFolder:
         return self.path / "signing-key"
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the folder; nobody's number stays in it."""
+        os.ftruncate(self._lock, 0)
         os.close(self._lock)
 
     def __enter__(self) -> Self:
