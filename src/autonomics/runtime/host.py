@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from autonomics.errors import InvalidInput, StartFailed
+from autonomics.errors import InvalidInput, NoSuchActor, StartFailed
 from autonomics.runtime.actor import Behaviour
 from autonomics.runtime.incarnation import CURRENT, Incarnation, Limits, launch
 from autonomics.runtime.interrupt import obey_signals
@@ -59,6 +59,7 @@ class Runtime:
         self._nursery = nursery
         self._numbers = itertools.count(1)
         self._names: dict[str, Incarnation] = {}
+        self._arrivals: dict[str, trio.Event] = {}
         # Dicts as ordered sets: roots are stopped in the reverse order of their starts.
         self._living: dict[Incarnation, None] = {}
         self._roots: dict[Incarnation, None] = {}
@@ -95,6 +96,17 @@ class Runtime:
         """Find the incarnation that has the name now."""
         found = self._names.get(name)
         return None if found is None else found.ref
+
+    async def await_name(self, name: str, timeout_s: float = 5.0) -> ActorRef:
+        """Wait until somebody has the name, such as a successor that is being started.
+
+        Raises NoSuchActor when nobody has it in time.
+        """
+        with trio.move_on_after(timeout_s):
+            while (found := self.whereis(name)) is None:
+                await self._arrivals.setdefault(name, trio.Event()).wait()
+            return found
+        raise NoSuchActor(f"nobody took the name {name!r} within {timeout_s} s")
 
     def roots(self) -> Sequence[ActorRef]:
         """List what `start` has started and has not ended, in start order."""
@@ -173,6 +185,9 @@ class Runtime:
         self._living[incarnation] = None
         if incarnation.name is not None:
             self._names[incarnation.name] = incarnation
+            arrival = self._arrivals.pop(incarnation.name, None)
+            if arrival is not None:
+                arrival.set()
 
     def release_name(self, incarnation: Incarnation) -> None:
         """Free its name, unless a successor has it already."""
