@@ -29,7 +29,7 @@ async def test_whoever_awaits_a_name_gets_the_actor_that_takes_it(
         await trio.sleep(1)
         assert found == []
         ref = await runtime.start(Echo, name="echo")
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         assert found == [ref, ref]
 
 
