@@ -95,7 +95,7 @@ async def test_a_stopped_line_refuses_an_act_with_the_catalogues_status(
     assert body["detail"] == "acme may not act: the line is stopped for line: drill"
     assert "clear the stop" in body["next"]
     assert (body["decision"]["answer"], body["decision"]["code"]) == ("refuse", "line_stopped")
-    assert body["verdicts"][0]["ruling"] == "refuses"
+    assert body["decision"]["verdicts"][0]["ruling"] == "refuses"
     assert response.headers["receipt-id"] == body["receipts"]["decided"]
 
 

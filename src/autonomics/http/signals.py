@@ -22,6 +22,9 @@ OWN_SOURCE = "/v1/signals#request"
 
 POLICY_RETRY_AFTER_S = 60
 
+INPUTS = ("facts", "history", "hit", "matches", "policy")
+"""What the decision was made of: it stands in the receipt, and would bury the answer here."""
+
 
 async def answer_signal(exchange: Exchange) -> Answer | Refused:
     """Submit, wait for the decision, and answer as it went."""
@@ -49,9 +52,8 @@ def _show(decided: Decided) -> Answer | Refused:
     decision = cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
     received = decided.accepted.receipt
     shown: dict[str, Any] = {
-        "decision": payload,
+        "decision": {name: value for name, value in decision.items() if name not in INPUTS},
         "digest": decode_leaf(decided.decision.leaf).digest,
-        "verdicts": decision.get("verdicts", []),
         "receipts": {"received": received.id, "decided": decided.decision.id},
         "duplicate": decided.accepted.duplicate,
     }
