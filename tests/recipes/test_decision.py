@@ -22,6 +22,7 @@ from autonomics.recipes import (
     parse_recipe,
     replay,
 )
+from autonomics.recipes.history import Hit
 from autonomics.recipes.record import (
     approval_payload,
     decided_payload,
@@ -95,6 +96,14 @@ def test_a_stale_signal_is_not_acted_on(stage: Stage) -> None:
 
     assert on_time.answer == "act"
     assert (too_late.answer, too_late.code) == ("refuse", "precondition_failed")
+
+
+def test_deciding_one_kill_again_does_not_make_it_two(stage: Stage) -> None:
+    signal = stage.signal("run/fixtures/kill.json", message_id="1")
+    history = stage.after(History.empty(), stage.decide(signal, History.empty()))
+
+    assert stage.decide(signal, history).code == "evidence_short"
+    assert stage.decide(evolve(signal, message_id="2"), history).answer == "act"
 
 
 def test_a_recipe_in_monitor_mode_decides_and_does_not_act(stage: Stage) -> None:
@@ -196,7 +205,7 @@ CHANGES: dict[str, Callable[[Signal, History, Policy], Inputs]] = {
     "message id": lambda s, h, p: (evolve(s, message_id="3"), h, p),
     "a further hit": lambda s, h, p: (
         s,
-        evolve(h, hits={key: (*hits, hits[-1]) for key, hits in h.hits.items()}),
+        evolve(h, hits={key: (*hits, Hit(hits[-1].at)) for key, hits in h.hits.items()}),
         p,
     ),
     "role": lambda s, h, p: (s, h, evolve(p, role="operator")),
@@ -261,7 +270,7 @@ def test_seq_receive_time_and_strangers_leave_the_digest_alone(
     other_history = other_history.apply("decided", payload, seqs[1], later)
     other_history = evolve(
         other_history,
-        hits={**other_history.hits, **{("x.y", name): (NOW,) for name in strangers}},
+        hits={**other_history.hits, **{("x.y", name): (Hit(NOW),) for name in strangers}},
     )
     other_facts = {**facts, **{name: next(iter(facts.values())) for name in strangers}}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autonomics.errors import InvalidInput
 from autonomics.receipts.canonical import decode, encode
 from autonomics.recipes import History, parse_history
-from autonomics.recipes.history import ACT_STATES, MAX_FINGERPRINTS, MAX_HITS
+from autonomics.recipes.history import ACT_STATES, MAX_FINGERPRINTS, MAX_HITS, Hit
 from autonomics.recipes.signal import moment_text
 from autonomics.testing.decision_stage import NOW
 
@@ -21,9 +21,12 @@ def at(seconds: int) -> Any:
     return NOW + timedelta(seconds=seconds)
 
 
-def decided(seconds: int, fingerprint: str = "f", *, closed: bool = False) -> dict[str, Any]:
+def decided(
+    seconds: int, fingerprint: str = "f", *, closed: bool = False, hit: str = ""
+) -> dict[str, Any]:
     return {
         "event_at": moment_text(at(seconds)),
+        "hit": hit,
         "closed": closed,
         "matches": [{"recipe": "run.x", "fingerprint": fingerprint}],
     }
@@ -49,13 +52,27 @@ def fold(*receipts: tuple[str, dict[str, Any], int]) -> History:
 def test_a_window_is_inclusive_and_takes_event_time(seconds: int, count: int) -> None:
     history = fold(("decided", decided(0), 99_999))
 
-    assert history.count_window(KEY, at(seconds), 600) == count
+    assert history.count_window(KEY, Hit(at(seconds)), 600) == count
+
+
+def test_a_signal_that_is_decided_again_has_hit_once() -> None:
+    history = fold(("decided", decided(0, hit="a"), 0), ("decided", decided(0, hit="a"), 1))
+
+    assert len(history.hits[KEY]) == 1
+    assert history.count_window(KEY, Hit(at(0), "a"), 600) == 1
+    assert history.count_window(KEY, Hit(at(0), "b"), 600) == 2
+
+
+def test_hits_without_an_id_are_all_counted() -> None:
+    history = fold(("decided", decided(0), 0), ("decided", decided(0), 1))
+
+    assert history.count_window(KEY, Hit(at(0)), 600) == 3
 
 
 def test_events_that_come_out_of_order_are_counted_all_the_same() -> None:
     history = fold(("decided", decided(300), 1), ("decided", decided(0), 2))
 
-    assert history.hits[KEY] == (at(0), at(300))
+    assert history.hits[KEY] == (Hit(at(0)), Hit(at(300)))
 
 
 def test_a_closed_incident_takes_its_signals_out_of_the_count() -> None:
@@ -65,7 +82,7 @@ def test_a_closed_incident_takes_its_signals_out_of_the_count() -> None:
         ("decided", decided(100, closed=True), 300),
     )
 
-    assert history.hits[KEY] == (at(200),)
+    assert history.hits[KEY] == (Hit(at(200)),)
 
 
 def test_a_closed_incident_leaves_others_alone() -> None:
@@ -77,7 +94,7 @@ def test_a_closed_incident_leaves_others_alone() -> None:
 def test_hits_and_fingerprints_are_bounded() -> None:
     history = fold(*(("decided", decided(n), n) for n in range(MAX_HITS + 10)))
     assert len(history.hits[KEY]) == MAX_HITS
-    assert history.hits[KEY][-1] == at(MAX_HITS + 9)
+    assert history.hits[KEY][-1] == Hit(at(MAX_HITS + 9))
 
     for number in range(MAX_FINGERPRINTS + 5):
         history = history.apply("decided", decided(0, f"other {number}"), number, at(0))
@@ -121,7 +138,7 @@ def test_hits_since_the_last_act_leave_out_the_time_to_settle() -> None:
 
     assert history.count_since_action(KEY) == 2
     assert history.count_since_action(KEY, settle_s=60) == 1
-    assert history.count_since_action(KEY, at(95), settle_s=60) == 2
+    assert history.count_since_action(KEY, Hit(at(95)), settle_s=60) == 2
     assert history.count_since_action(("run.x", "g")) is None
 
 

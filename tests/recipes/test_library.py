@@ -99,6 +99,55 @@ def test_a_fixture_that_is_no_json_is_named() -> None:
         parse_fixtures([("run/fixtures/x.json", b"{")])
 
 
+@pytest.mark.parametrize(
+    ("metric", "observed", "outcome"),
+    [
+        ("serviceruntime.googleapis.com/quota/allocation/usage", "0.8", Outcome.CONFIRMED),
+        ("serviceruntime.googleapis.com/quota/rate/net_usage", "0.85", Outcome.CONFIRMED),
+        ("compute.googleapis.com/quota/cpus_per_vm_family/usage", "0.799", Outcome.NONE),
+        ("compute.googleapis.com/quota/cpus_per_vm_family/exceeded", "1", Outcome.NONE),
+        ("serviceruntime.googleapis.com/quota/allocation/usage", "48", Outcome.INCONCLUSIVE),
+        ("run.googleapis.com/container/memory/utilizations", "0.9", Outcome.NONE),
+        ("", "0.9", Outcome.NONE),
+    ],
+)
+def test_an_incident_is_about_a_quota_by_its_metric(
+    stage: Stage, metric: str, observed: str, outcome: Outcome
+) -> None:
+    incident = {"state": "open", "observed_value": observed, "metric": {"type": metric}}
+
+    found = diagnose(normalise({"incident": incident}), {}, History.empty(), stage.recipes, NOW)
+
+    assert found.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("Memory limit of 512M exceeded with 523M used. Consider more.", Outcome.INCONCLUSIVE),
+        ("Memory limit of 1024 MiB exceeded with 1035 MiB used.", Outcome.INCONCLUSIVE),
+        (
+            (
+                "While handling this request, the container instance was found to be using too "
+                "much memory and was terminated."
+            ),
+            Outcome.INCONCLUSIVE,
+        ),
+        ("Memory limit of 512 MiB exceeded with 100 MiB used.", Outcome.NONE),
+        ("The memory limit of the plan is 512 MiB", Outcome.NONE),
+        ("Memory limit of my laptop exceeded with all of it used", Outcome.NONE),
+        ("process was using too much memory and was terminated by me", Outcome.NONE),
+        ("OOMKilled", Outcome.NONE),
+    ],
+)
+def test_a_kill_is_known_by_its_words_and_proven_by_its_log(
+    stage: Stage, text: str, outcome: Outcome
+) -> None:
+    found = diagnose(normalise({"text": text}), {}, History.empty(), stage.recipes, NOW)
+
+    assert found.outcome is outcome
+
+
 def samples() -> list[dict[str, Any]]:
     return [
         json.loads(line)

@@ -157,7 +157,7 @@ def test_an_extract_that_is_missing_gives_no_plan(stage: Stage) -> None:
     first = own.signal("run/fixtures/kill_request_log.json")
     history = own.after(History.empty(), own.decide(first, History.empty()))
 
-    decision = own.decide(first, history)
+    decision = own.decide(evolve(first, message_id="2"), history)
 
     assert decision.code == "no_lawful_step"
 

@@ -14,9 +14,9 @@ from autonomics.gates.gate import GateReport, evaluate_gates
 from autonomics.gates.verdict import Verdict, permit, refuse
 from autonomics.receipts.canonical import encode
 from autonomics.recipes.bounds import count_bounds, count_recurrence
-from autonomics.recipes.diagnosis import Candidate, Diagnosis, Outcome, diagnose
+from autonomics.recipes.diagnosis import Candidate, Diagnosis, Outcome, diagnose, hit_of
 from autonomics.recipes.effector import Fact
-from autonomics.recipes.history import History, HistoryView
+from autonomics.recipes.history import History, HistoryView, Hit
 from autonomics.recipes.index import RecipeSet
 from autonomics.recipes.plan import Plan, PlanFault, make_plan, resource_of
 from autonomics.recipes.policy import ACTS_QUOTA, Policy
@@ -48,7 +48,7 @@ class Decision:
     digest: str
     engine: str
     now: datetime
-    event_at: datetime
+    hit: Hit
     facts: tuple[Fact, ...] = field(repr=False)
     history: Mapping[str, Json] = field(repr=False)
     policy: Policy = field(repr=False)
@@ -122,7 +122,7 @@ def decide(  # noqa: PLR0917  (the six inputs of every decision, in their one or
         digest=digest,
         engine=ENGINE_VERSION,
         now=now,
-        event_at=signal.event_at or now,
+        hit=hit_of(signal, now),
         facts=used,
         history=seen,
         policy=policy,
@@ -241,23 +241,19 @@ def _record_history(
 
     Not the past itself: what no recipe of this decision counts can't change it.
     """
-    event_at = signal.event_at or now
+    hit = hit_of(signal, now)
     return {
-        f"{each.recipe.id} {each.view.fingerprint}": _view_history(
-            each, history, event_at, now
-        ).record()
+        f"{each.recipe.id} {each.view.fingerprint}": _view_history(each, history, hit, now).record()
         for each in diagnosis.candidates
     }
 
 
-def _view_history(
-    candidate: Candidate, history: History, event_at: datetime, now: datetime
-) -> HistoryView:
+def _view_history(candidate: Candidate, history: History, hit: Hit, now: datetime) -> HistoryView:
     recipe, key = candidate.recipe, candidate.key
     bounds, resource = recipe.bounds, resource_of(candidate) or ""
     seen = HistoryView(
-        window=history.count_window(key, event_at, recipe.diagnose.window_s),
-        since_action=history.count_since_action(key, event_at),
+        window=history.count_window(key, hit, recipe.diagnose.window_s),
+        since_action=history.count_since_action(key, hit),
         approvals=tuple(sorted(each.by for each in history.approvals.get(key, ()))),
     )
     if bounds is None:

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from autonomics.receipts.canonical import encode
 from autonomics.recipes.effector import Fact, FactRequest
-from autonomics.recipes.history import History
+from autonomics.recipes.history import History, Hit
 from autonomics.recipes.index import RecipeSet
 from autonomics.recipes.predicate import Truth, conjoin, describe, evaluate
 from autonomics.recipes.recipe import Evidence, Recipe
@@ -234,10 +234,10 @@ def _weigh(
     if is_match is False:
         return None
     fingerprint = fingerprint_of(recipe, bare)
-    event_at = signal.event_at or now
+    hit = hit_of(signal, now)
     key = (recipe.id, fingerprint)
-    counts = {"window": history.count_window(key, event_at, recipe.diagnose.window_s)}
-    since_action = history.count_since_action(key, event_at)
+    counts = {"window": history.count_window(key, hit, recipe.diagnose.window_s)}
+    since_action = history.count_since_action(key, hit)
     if since_action is not None:
         counts["since_action"] = since_action
     requests = request_facts(recipe, bare)
@@ -291,6 +291,14 @@ def fingerprint_of(recipe: Recipe, view: SignalView) -> str:
     values = [view.lookup(path) for path in recipe.diagnose.fingerprint]
     named: list[Json] = [value if isinstance(value, str | int) else None for value in values]
     return hashlib.sha256(encode([recipe.id, named])).hexdigest()[:32]
+
+
+def hit_of(signal: Signal, now: datetime) -> Hit:
+    """Give what the history counts of a signal; one that names no time happens now."""
+    if not signal.message_id:
+        return Hit(signal.event_at or now)
+    content: list[Json] = [signal.source, signal.message_id]
+    return Hit(signal.event_at or now, hashlib.sha256(encode(content)).hexdigest()[:16])
 
 
 def _explain_none(signal: Signal, matched: list[Candidate]) -> str:

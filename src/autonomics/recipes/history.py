@@ -29,8 +29,9 @@ ActState = Literal[
     "rollback_failed",
 ]
 ACT_STATES: Final[tuple[ActState, ...]] = get_args(ActState)
-# An act in one of these may still be changing the resource.
-OPEN_STATES: Final = frozenset({"intended", "done", "unknown", "timed_out", "killed"})
+# An act in one of these is not over. One whose end nobody knows has stopped the tenant's line; who
+# clears that has looked, so it does not hold the resource for ever.
+OPEN_STATES: Final = frozenset({"intended", "done"})
 
 MAX_FINGERPRINTS: Final = 4_096
 MAX_HITS: Final = 64
@@ -38,6 +39,14 @@ MAX_ACTS: Final = 4_096
 HORIZON: Final = timedelta(days=32)
 
 Key: TypeAlias = "tuple[str, str]"
+
+
+@frozen(order=True)
+class Hit:
+    """One signal that matched: its event time, and a short hash of its message id if it had one."""
+
+    at: datetime
+    id: str = ""
 
 
 @frozen(kw_only=True)
@@ -82,7 +91,7 @@ class HistoryView:
 class History:
     """The fold. `hits` by (recipe, fingerprint), ascending; `acts` by id, in order of intent."""
 
-    hits: Mapping[Key, tuple[datetime, ...]] = field(factory=dict[Key, tuple[datetime, ...]])
+    hits: Mapping[Key, tuple[Hit, ...]] = field(factory=dict[Key, tuple[Hit, ...]])
     acts: Mapping[str, Act] = field(factory=dict[str, Act])
     approvals: Mapping[Key, tuple[Approval, ...]] = field(factory=dict[Key, tuple[Approval, ...]])
 
@@ -115,7 +124,7 @@ class History:
             ) from error
 
     def _with_hits(self, payload: Mapping[str, Json]) -> History:
-        event_at = parse_moment(payload["event_at"])
+        hit = Hit(parse_moment(payload["event_at"]), cast("str", payload["hit"]))
         rows = cast("list[dict[str, str]]", payload["matches"])
         if not rows:
             return self
@@ -125,9 +134,10 @@ class History:
             earlier = hits.pop(key, ())
             if payload["closed"]:
                 # A closed incident takes its signals out of every count. (keep#5115)
-                rest = tuple(moment for moment in earlier if moment > event_at)
+                rest = tuple(each for each in earlier if each.at > hit.at)
             else:
-                rest = tuple(sorted((*earlier, event_at)))[-MAX_HITS:]
+                # A signal that is decided again, say after an approval, has hit once.
+                rest = tuple(sorted((*_others(earlier, hit.id), hit)))[-MAX_HITS:]
             if rest:
                 hits[key] = rest
         while len(hits) > MAX_FINGERPRINTS:
@@ -171,22 +181,21 @@ class History:
             approvals[key] = (*others, approval)
         return evolve(self, approvals=approvals)
 
-    def count_window(self, key: Key, event_at: datetime, window_s: int) -> int:
-        """Count the hits within the window around an event, and the event itself."""
+    def count_window(self, key: Key, hit: Hit, window_s: int) -> int:
+        """Count the other hits within the window around a hit, and the hit itself."""
         width = timedelta(seconds=window_s)
-        return 1 + sum(abs(event_at - moment) <= width for moment in self.hits.get(key, ()))
+        others = _others(self.hits.get(key, ()), hit.id)
+        return 1 + sum(abs(hit.at - each.at) <= width for each in others)
 
-    def count_since_action(
-        self, key: Key, event_at: datetime | None = None, settle_s: int = 0
-    ) -> int | None:
+    def count_since_action(self, key: Key, hit: Hit | None = None, settle_s: int = 0) -> int | None:
         """Count the hits from `settle_s` after the last act on; None if no act has ended."""
         ends = [act.ended_at for act in self._acts_on(key) if act.ended_at is not None]
         if not ends:
             return None
         since = max(ends) + timedelta(seconds=settle_s)
         hits = self.hits.get(key, ())
-        moments = hits if event_at is None else (*hits, event_at)
-        return sum(moment > since for moment in moments)
+        counted = hits if hit is None else (*_others(hits, hit.id), hit)
+        return sum(each.at > since for each in counted)
 
     def count_acts_on_resource(
         self, recipe: str, resource: str, now: datetime, period_s: int
@@ -220,8 +229,8 @@ class History:
         """Give the canonical form, for snapshots."""
         return {
             "hits": [
-                [recipe, fingerprint, [moment_text(moment) for moment in moments]]
-                for (recipe, fingerprint), moments in self.hits.items()
+                [recipe, fingerprint, [[moment_text(each.at), each.id] for each in hits]]
+                for (recipe, fingerprint), hits in self.hits.items()
             ],
             "acts": [
                 [
@@ -243,6 +252,11 @@ class History:
         }
 
 
+def _others(hits: tuple[Hit, ...], hit_id: str) -> tuple[Hit, ...]:
+    """Leave out the hit of that id; hits without an id are all different."""
+    return tuple(each for each in hits if not hit_id or each.id != hit_id)
+
+
 def _is_within(act: Act, now: datetime, period_s: int) -> bool:
     # Inclusive: what happened exactly one period ago still counts.
     return now - act.at <= timedelta(seconds=period_s)
@@ -250,7 +264,7 @@ def _is_within(act: Act, now: datetime, period_s: int) -> bool:
 
 def parse_history(record: Mapping[str, Json]) -> History:
     """Read what `History.record` wrote."""
-    hits = cast("list[tuple[str, str, list[str]]]", record["hits"])
+    hits = cast("list[tuple[str, str, list[tuple[str, str]]]]", record["hits"])
     acts = cast("list[tuple[str, str, str, str, str, str | None, ActState]]", record["acts"])
     approvals: dict[Key, tuple[Approval, ...]] = {}
     for recipe, fingerprint, by, expires_at in cast(
@@ -261,8 +275,8 @@ def parse_history(record: Mapping[str, Json]) -> History:
         approvals[key] = (*approvals.get(key, ()), approval)
     return History(
         hits={
-            (recipe, fingerprint): tuple(parse_moment(text) for text in moments)
-            for recipe, fingerprint, moments in hits
+            (recipe, fingerprint): tuple(Hit(parse_moment(text), hit_id) for text, hit_id in rows)
+            for recipe, fingerprint, rows in hits
         },
         acts={
             row[0]: Act(

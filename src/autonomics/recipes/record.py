@@ -75,7 +75,8 @@ def decided_payload(decision: Decision) -> bytes:
         "digest": decision.digest,
         "engine": decision.engine,
         "now": moment_text(decision.now),
-        "event_at": moment_text(decision.event_at),
+        "event_at": moment_text(decision.hit.at),
+        "hit": decision.hit.id,
         "closed": decision.diagnosis.is_closed,
         "matches": decision.matches(),
         "facts": [
