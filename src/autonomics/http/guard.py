@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
-import structlog.contextvars
 import trio
 
 from autonomics.actors.message import Principal
@@ -93,14 +92,11 @@ class Guard:
         started = trio.current_time()
         self._in_flight += 1
         try:
-            with structlog.contextvars.bound_contextvars(
-                request_id=mark.request_id, trace=mark.trace
-            ):
-                if self._in_flight > self._limit and scope["path"] != "/health/live":
-                    detail = f"the door takes {self._limit} requests at a time"
-                    await wire.send_problem(make_problem("door_full", detail))
-                else:
-                    await self._run({**scope, MARK: mark}, wire)
+            if self._in_flight > self._limit and scope["path"] != "/health/live":
+                detail = f"the door takes {self._limit} requests at a time"
+                await wire.send_problem(make_problem("door_full", detail))
+            else:
+                await self._run({**scope, MARK: mark}, wire)
         finally:
             self._in_flight -= 1
             emit(
@@ -208,8 +204,11 @@ def join_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def _lone(error: Exception) -> Exception:
     """Return what a nursery wrapped, where it is one error."""
-    found: Exception | None = None
+    wrapped = _wrapped(error)
+    return _lone(wrapped[0]) if len(wrapped) == 1 else error
+
+
+def _wrapped(error: object) -> tuple[Exception, ...]:
     if isinstance(error, ExceptionGroup):
-        inner = cast("ExceptionGroup[Exception]", error).exceptions
-        found = _lone(inner[0]) if len(inner) == 1 else None
-    return found or error
+        return cast("ExceptionGroup[Exception]", error).exceptions
+    return ()
