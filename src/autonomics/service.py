@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -114,7 +114,7 @@ def open_parts(
     effectors: Mapping[str, Effector] | None = None,
     readers: Mapping[str, FactReader] | None = None,
     write_event: WriteEvent | None = None,
-) -> Iterator[Parts]:
+) -> Generator[Parts]:
     """Hold the data folder and give the parts of a service on it; no doors unless given.
 
     Raises DataFolderBusy, StoreUnusable or InvalidConfig, each in one line and with nothing

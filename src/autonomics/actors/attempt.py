@@ -104,9 +104,11 @@ class LookBack(Worker):
     async def run(self, started: Callable[[], None]) -> None:
         """Look and report."""
         started()
-        found = [await read_back(self._effector, call) for call in self._calls]
+        found: list[ReadBack] = [await read_back(self._effector, call) for call in self._calls]
         # Some applied and some not is the worst of both: nobody may call that done or undone.
-        seen: ReadBack = found[0] if len(set(found)) == 1 else "unknown"
+        seen: ReadBack = "unknown"
+        if len(set(found)) == 1:
+            seen = found[0]
         result, detail = judge_read_back(seen, "killed", self._why)
         self._report_to.cast(AttemptEnded(self._key, result, detail))
 

@@ -9,7 +9,7 @@ and never carried out again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import attrs
@@ -62,6 +62,13 @@ class WantFacts:
     token: object
     requests: tuple[FactRequest, ...]
     anew: bool = False
+
+
+@attrs.frozen
+class _Reading:
+    """Tag of the monitor on a reading of facts."""
+
+    token: object
 
 
 @attrs.define
@@ -149,7 +156,7 @@ class Executor(Actor):
                 if key in self._open:
                     await self._look_back(self._open[key], f"the attempt ended: {reason}")
                 await self._start_next()
-            case Down(tag=("facts", token), reason=reason):
+            case Down(tag=_Reading(token), reason=reason):
                 self._give_up_facts(token, f"reading was cut off: {reason}")
             case _:
                 pass
@@ -271,18 +278,16 @@ class Executor(Actor):
         except StartFailed as error:
             self._give_up_facts(want.token, f"reading did not start: {error.reason}")
         else:
-            ref.monitor(("facts", want.token))
+            ref.monitor(_Reading(want.token))
 
-    def _keep(self, facts: object) -> None:
-        assert isinstance(facts, dict)
+    def _keep(self, facts: Mapping[str, Fact]) -> None:
         self._facts.update(facts)
         while len(self._facts) > KEPT_FACTS:
             del self._facts[next(iter(self._facts))]
 
-    def _answer_facts(self, token: object, facts: object) -> None:
+    def _answer_facts(self, token: object, facts: Mapping[str, Fact]) -> None:
         want = self._asked.pop(token, None)
         if want is not None:
-            assert isinstance(facts, dict)
             want.asker.cast(FactsRead(token, facts))
 
     def _give_up_facts(self, token: object, why: str) -> None:

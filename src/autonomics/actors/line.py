@@ -8,7 +8,7 @@ so that from then on no intent planned before it can be committed.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import attrs
 
@@ -218,4 +218,4 @@ class Line(Actor):
 
 
 def _field(payload: object, name: str) -> object:
-    return payload.get(name) if isinstance(payload, dict) else None
+    return cast("dict[str, object]", payload).get(name) if isinstance(payload, dict) else None

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from autonomics.testing.demo_view import (
     View,
     Watcher,
     describe_result,
+    detail_of,
     is_terminal,
     summarize,
 )
@@ -98,7 +99,7 @@ def next_command() -> str:
 
 
 @contextmanager
-def _data_folder(given: Path | None) -> Iterator[Path]:
+def _data_folder(given: Path | None) -> Generator[Path]:
     if given is None:
         with tempfile.TemporaryDirectory(prefix="autonomics-demo-") as made:
             yield Path(made)
@@ -356,12 +357,13 @@ def _service(tenant: str, service: str) -> str:
 
 
 def _receipts(node: TreeNode) -> int:
-    own = node.detail.get("receipts", 0) if isinstance(node.detail, dict) else 0
-    return own + sum(_receipts(child) for child in node.children)
+    return int(detail_of(node).get("receipts", 0)) + sum(
+        _receipts(child) for child in node.children
+    )
 
 
 def _is_busy(node: TreeNode) -> bool:
-    detail = node.detail if isinstance(node.detail, dict) else {}
+    detail = detail_of(node)
     is_open = any(detail.get(name) for name in ("undecided", "open_acts", "open", "running"))
     return (is_open and node.id in ("governor", "executor")) or any(
         _is_busy(child) for child in node.children

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,7 +96,7 @@ class Audit:
         finding.doubled += [f"{handle}: key {key[:12]}" for key, n in keys.items() if n > 1]
         finding.doubled += [f"{handle}.{seq}: outcomes" for seq, n in outcomes.items() if n > 1]
 
-    async def _receipts(self, handle: str) -> Any:
+    async def _receipts(self, handle: str) -> AsyncGenerator[ReceiptView]:
         start = 0
         while page := await self._control.receipts(handle, start, PAGE):
             for view in page:

@@ -80,18 +80,22 @@ class Load:
             "Authorization": f"Bearer {self._keys[tenant_id]}",
             "Content-Type": "application/json",
         }
+        response = await self._post(push, headers)
         for _ in range(ATTEMPTS):
-            self.tally.sent += 1
-            response = await self._http.post("/pubsub", content=push.body, headers=headers)
             if response.status_code not in (429, 503):
                 break
             self.tally.refused_at_the_door += 1
             await trio.sleep(RETRY_S)
+            response = await self._post(push, headers)
         if push.message_id.startswith("malformed-"):
             self.tally.malformed += 1
         if response.status_code not in (200, 202):
             return None
         return cast("dict[str, Any]", response.json())
+
+    async def _post(self, push: Push, headers: Mapping[str, str]) -> httpx2.Response:
+        self.tally.sent += 1
+        return await self._http.post("/pubsub", content=push.body, headers=dict(headers))
 
     async def _decided(self, receipt_id: str) -> bool:
         """Wait until the decision is durable, whoever dies meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 import attrs
 
@@ -92,15 +92,20 @@ class View:
         self._stream.flush()
 
 
+def detail_of(node: TreeNode) -> dict[str, Any]:
+    """Return what a node's actor says of itself; empty if it says nothing."""
+    detail = node.detail
+    return cast("dict[str, Any]", detail) if isinstance(detail, dict) else {}
+
+
 def draw_tree(node: TreeNode, depth: int = 0) -> list[str]:
     """Draw a tree, one line a node."""
-    marks = []
+    marks: list[str] = []
     if node.restarts:
         marks.append(f"restarts {node.restarts}")
     if node.mailbox_depth:
         marks.append(f"mail {node.mailbox_depth}")
-    if isinstance(node.detail, dict):
-        marks += [f"{name} {value}" for name, value in node.detail.items() if value]
+    marks += [f"{name} {value}" for name, value in detail_of(node).items() if value]
     state = "" if node.state == "running" else f" [{node.state}]"
     note = f"  ({', '.join(marks)})" if marks else ""
     lines = [f"{'  ' * depth}{node.id}{state}{note}"]
