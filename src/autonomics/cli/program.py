@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 from autonomics.cli.command import Command, Topic
 from autonomics.cli.parser import USAGE, CommandParser, did_you_mean
@@ -145,9 +146,11 @@ def _describe_os_error(reason: str, error: OSError) -> str:
 
 def _unwrap(error: BaseException) -> BaseException:
     """Take the error out of the groups that nurseries put around a single one."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    inside: tuple[BaseException, ...] = ()
+    group: object = error
+    if isinstance(group, BaseExceptionGroup):
+        inside = cast("BaseExceptionGroup[BaseException]", group).exceptions
+    return _unwrap(inside[0]) if len(inside) == 1 else error
 
 
 def _forget_output() -> None:

@@ -10,12 +10,11 @@ import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
 from autonomics.cli.command import Command
-from autonomics.cli.event_line import open_event_lines
 from autonomics.cli.parser import CommandParser
 from autonomics.cli.reach import SOCKET_NAME, STORE_NAME, describe_start, read_settings
 from autonomics.config import Settings
@@ -60,6 +59,7 @@ def run(options: Namespace) -> int:
     """Serve; 0 after a stop that was asked for."""
     import trio
 
+    from autonomics.integrations.log_sink import LogFormat, open_log_sink
     from autonomics.service import Doors, open_parts
 
     settings = read_settings(
@@ -72,8 +72,8 @@ def run(options: Namespace) -> int:
     _expect_guarded(settings)
     trio.run(_expect_free, settings)
     urls: list[str] = []
-    doors = Doors(on_bound=urls.append)
-    with open_parts(settings, doors=doors, write_event=open_event_lines(settings)) as parts:
+    write_event = open_log_sink(sys.stderr, cast("LogFormat", settings.log_format))
+    with open_parts(settings, doors=Doors(on_bound=urls.append), write_event=write_event) as parts:
         return trio.run(_serve, parts, urls)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_text
@@ -42,9 +42,11 @@ def run(options: Namespace) -> None:
             content=content,
             headers=headers,
         )
-        if not isinstance(reply.body, dict) or "receipts" not in reply.body:
+        body: object = reply.body
+        answer = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+        if "receipts" not in answer:
             raise CommandFailed(describe_problem(reply))
-        return reply.body
+        return answer
 
     answer = ask(options, submit)
     if options.json:

@@ -37,15 +37,15 @@ def summarise(receipt: Row) -> str:
         return ""
     row = cast("Row", payload)
     match receipt["kind"], row:
-        case "received", {"signal": dict() as signal}:
-            return _summarise_signal(cast("Row", signal))
+        case "received", {"signal": signal}:
+            return _summarise_signal(_row(signal))
         case "received", {"reason": reason, "tenant": tenant}:
             return f"parked ({_words(reason)}){_named(' for tenant ', tenant)}"
         case "decided", {"answer": answer}:
             return f"{ANSWERS.get(str(answer), answer)}{_named(': ', row.get('code'))}"
-        case "intent", {"plan": dict() as plan}:
+        case "intent", {"plan": plan}:
             what = "undo" if "rolls_back" in row else "act"
-            return f"{what} on {cast('Row', plan).get('resource') or 'the tenant'}"
+            return f"{what} on {_row(plan).get('resource') or 'the tenant'}"
         case (("outcome" | "verified" | "rolled_back"), {"result": result}):
             return f"{_words(result)}{_named(': ', row.get('detail'))}"
         case "approval", {"approved": approved, "by": by}:
@@ -89,7 +89,7 @@ def _details(kind: str, payload: Row) -> Iterator[str]:
         case "decided":
             yield from _tell_decided(payload)
         case "intent":
-            yield from _tell_plan(payload.get("plan"))
+            yield from _tell_plan(payload.get("plan"), "call")
         case "outcome":
             calls, attempts = payload.get("calls_done"), payload.get("attempts")
             yield f"calls done  {calls}, attempts {attempts}"
@@ -131,7 +131,7 @@ def _tell_decided(payload: Row) -> Iterator[str]:
     state = _row(payload.get("state"))
     if state and state.get("from") != state.get("to"):
         yield f"state       from {state.get('from')} to {state.get('to')}"
-    yield from _tell_plan(payload.get("plan"))
+    yield from _tell_plan(payload.get("plan"), "call" if payload.get("answer") == "act" else "plan")
     yield f"digest      {payload.get('digest')}"
 
 
@@ -157,10 +157,10 @@ def _tell_refusal(verdict: Row) -> Iterator[str]:
         yield f"next step   {step.get('step')} (by: {step.get('who')})"
 
 
-def _tell_plan(plan: object) -> Iterator[str]:
+def _tell_plan(plan: object, word: str) -> Iterator[str]:
     row = _row(plan)
     for call in _rows(row.get("calls")):
-        yield f"call        {call.get('call')} on {call.get('resource') or 'the tenant'}"
+        yield f"{word:<12}{call.get('call')} on {call.get('resource') or 'the tenant'}"
         before = _row(call.get("before"))
         for path, value in _row(call.get("set")).items():
             yield f"            {path}: {_shown(before.get(path))} becomes {_shown(value)}"
