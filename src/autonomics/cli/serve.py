@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
@@ -19,7 +19,7 @@ from autonomics.cli.parser import CommandParser
 from autonomics.cli.reach import SOCKET_NAME, STORE_NAME, describe_start, read_settings
 from autonomics.config import Settings
 from autonomics.errors import CommandFailed, StartFailed
-from autonomics.telemetry import declare, emit
+from autonomics.telemetry import Listener, declare, emit
 
 if TYPE_CHECKING:
     import trio
@@ -72,9 +72,30 @@ def run(options: Namespace) -> int:
     _expect_guarded(settings)
     trio.run(_expect_free, settings)
     urls: list[str] = []
-    write_event = open_log_sink(sys.stderr, cast("LogFormat", settings.log_format))
-    with open_parts(settings, doors=Doors(on_bound=urls.append), write_event=write_event) as parts:
-        return trio.run(_serve, parts, urls)
+    log = _HeldLog(open_log_sink(sys.stderr, cast("LogFormat", settings.log_format)))
+    with open_parts(settings, doors=Doors(on_bound=urls.append), write_event=log.write) as parts:
+        return trio.run(_serve, parts, urls, log)
+
+
+class _HeldLog:
+    """Keeps lines back until the tree stands: a start that fails is told in one line, its cause."""
+
+    def __init__(self, write: Listener) -> None:
+        self._write = write
+        self._held: list[tuple[str, Mapping[str, object]]] | None = []
+
+    def write(self, event: str, fields: Mapping[str, object]) -> None:
+        """Write an event, or keep it."""
+        if self._held is None:
+            self._write(event, fields)
+        else:
+            self._held.append((event, fields))
+
+    def release(self) -> None:
+        """Write what was kept, and all that comes."""
+        held, self._held = self._held, None
+        for event, fields in held or ():
+            self._write(event, fields)
 
 
 def _expect_guarded(settings: Settings) -> None:
@@ -116,7 +137,7 @@ async def _expect_free(settings: Settings) -> None:
     listener.close()
 
 
-async def _serve(parts: Parts, urls: list[str]) -> int:
+async def _serve(parts: Parts, urls: list[str], log: _HeldLog) -> int:
     import trio
 
     phase = _Phase(start=trio.CancelScope(), stop=trio.Event())
@@ -124,7 +145,7 @@ async def _serve(parts: Parts, urls: list[str]) -> int:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, phase)
             with phase.start:
-                await _hold(parts, urls, phase)
+                await _hold(parts, urls, phase, log)
             nursery.cancel_scope.cancel()
     return 0
 
@@ -157,13 +178,14 @@ async def _obey(signals: AsyncIterator[int], phase: _Phase) -> None:
             phase.start.cancel(reason="told to stop before the tree stood")
 
 
-async def _hold(parts: Parts, urls: list[str], phase: _Phase) -> None:
+async def _hold(parts: Parts, urls: list[str], phase: _Phase, log: _HeldLog) -> None:
     """Run the tree until a stop is asked for; CommandFailed where it ends by itself."""
     from autonomics.service import open_service
 
     try:
         async with open_service(parts) as service:
             phase.is_up = True
+            log.release()
             _announce(parts, urls)
             reason = await _wait_for_end(service, phase.stop)
     except StartFailed as error:

@@ -75,7 +75,7 @@ class StoreFile:
             if found != proven:
                 raise Fenced("another writer is at work")
             if not indexes_hold:
-                rebuild_indexes(connection)
+                rebuild_indexes(self._path, connection)
             connection.execute("UPDATE fence SET epoch = epoch + 1")
             (row,) = connection.execute("SELECT line_generation FROM fence").fetchall()
             self._line_generation = row[0]

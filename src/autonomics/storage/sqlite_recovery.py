@@ -46,18 +46,22 @@ def recover(path: Path) -> Recovered:
         raise StoreUnusable(f"{path} is corrupted: {error}") from error
 
 
-def read_frames(connection: sqlite3.Connection) -> Iterator[Frame]:
+def read_frames(path: Path, connection: sqlite3.Connection) -> Iterator[Frame]:
     """All frames, commit numbers ascending."""
     rows = connection.execute("SELECT commit_no, body, digest FROM frame ORDER BY commit_no")
     for commit, body, digest in rows:
-        yield decode_frame(commit, body, digest)
+        try:
+            frame = decode_frame(commit, body, digest)
+        except StoreUnusable as error:
+            raise StoreUnusable(f"{path}: {error}") from None
+        yield frame
 
 
-def rebuild_indexes(connection: sqlite3.Connection) -> None:
+def rebuild_indexes(path: Path, connection: sqlite3.Connection) -> None:
     """Write both indexes anew from the frames; inside the caller's transaction."""
     connection.execute("DELETE FROM span")
     connection.execute("DELETE FROM idem")
-    for frame in read_frames(connection):
+    for frame in read_frames(path, connection):
         for position, batch in enumerate(frame.batches()):
             write_indexes(connection, frame.commit, position, batch)
 
@@ -91,7 +95,7 @@ class _Scan:
             raise StoreUnusable(f"{self._path} has lost its fence")
         epoch, commit = fence
         last, last_epoch = 0, 0
-        for frame in read_frames(self._connection):
+        for frame in read_frames(self._path, self._connection):
             if frame.commit != last + 1:
                 raise StoreUnusable(f"{self._path}: frame {last + 1} is missing")
             if not last_epoch <= frame.epoch <= epoch:
