@@ -19,6 +19,7 @@ from autonomics.gates import (
     Freeze,
     Gate,
     GateContext,
+    GateReport,
     Latch,
     LegalHold,
     Ruling,
@@ -242,6 +243,10 @@ def test_no_gates_at_all_permit_nothing() -> None:
     assert not report.permits
     assert report.refusal is not None
     assert report.refusal.code == "no_gate_permits"
+
+
+def test_an_empty_report_permits_nothing() -> None:
+    assert not GateReport(()).permits
 
 
 def test_gates_that_have_nothing_to_say_permit_nothing() -> None:

@@ -96,6 +96,7 @@ def test_a_stale_signal_is_not_acted_on(stage: Stage) -> None:
 
     assert on_time.answer == "act"
     assert (too_late.answer, too_late.code) == ("refuse", "precondition_failed")
+    assert too_late.digest != on_time.digest
 
 
 def test_deciding_one_kill_again_does_not_make_it_two(stage: Stage) -> None:
@@ -216,6 +217,7 @@ CHANGES: dict[str, Callable[[Signal, History, Policy], Inputs]] = {
         evolve(p, quotas={**p.quotas, "acts": Quota(name="acts", limit=9, ceiling=9)}),
     ),
     "tenant": lambda s, h, p: (s, h, evolve(p, tenant="f" * 16)),
+    "who asked": lambda s, h, p: (s, h, evolve(p, requested_by="ann")),
     "latch": lambda s, h, p: (s, h, evolve(p, latch=Latch(generation=1))),
 }
 

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from autonomics.recipes import Fact, History, Signal, judge_act, verification_facts
+from autonomics.recipes import (
+    Fact,
+    History,
+    RecipeSet,
+    Signal,
+    judge_act,
+    parse_recipe,
+    verification_facts,
+)
 from autonomics.recipes.record import outcome_payload, parse_payload
 from autonomics.testing.decision_stage import FACTS, NOW
 from autonomics.testing.decision_stage import DecisionStage as Stage
@@ -86,8 +94,13 @@ def test_a_service_that_does_not_become_ready_is_ineffective(stage: Stage) -> No
 
 
 def test_a_fact_from_before_the_act_proves_nothing(stage: Stage) -> None:
+    text = dict(stage.files)["run/oom_memory_limit.toml"].decode()
+    patient = parse_recipe(text.replace("max_age_s = 30\n", "max_age_s = 9999\n").encode())
+    stage = evolve(stage, recipes=RecipeSet((patient,)))
     signal, history = acted(stage)
     before = NOW - timedelta(microseconds=1)
+
+    assert judge(stage, signal, history, 120, read_at=NOW) == "effective"
 
     assert judge(stage, signal, history, 120, read_at=before) == "pending"
     assert judge(stage, signal, history, 900, read_at=before) == "unknown"
