@@ -19,7 +19,7 @@ from autonomics.recipes import (
     parse_fixtures,
     parse_library,
 )
-from autonomics.testing.bundled_library import read_bundled_library
+from autonomics.service import read_library
 from autonomics.testing.decision_stage import FACTS, NOW, open_decision_stage
 from bench import Measurement, case, percentile
 
@@ -31,7 +31,7 @@ WARM_UP_ROUNDS = 2
 
 def built_messages() -> Iterator[dict[str, Any]]:
     """Build messages in the formats that arrive: entries, incidents, alerts, errors, texts."""
-    fixtures = parse_fixtures(read_bundled_library())
+    fixtures = parse_fixtures(read_library())
     for name, fixture in fixtures.items():
         if isinstance(fixture, dict) and "platform_quota" not in name and "memory_" not in name:
             yield fixture
@@ -116,4 +116,4 @@ def measure_diagnosis() -> Measurement:
     """Measure on all messages, built and real."""
     messages = [*built_messages(), *shared_messages()]
     signals = [normalise(message) for message in messages]
-    return measure(signals, parse_library(read_bundled_library()), ROUNDS)
+    return measure(signals, parse_library(read_library()), ROUNDS)

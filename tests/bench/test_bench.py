@@ -11,7 +11,7 @@ from bench.diagnosis import built_messages, measure
 
 import bench
 from autonomics.recipes import normalise, parse_library
-from autonomics.testing.bundled_library import read_bundled_library
+from autonomics.service import read_library
 from bench import Measurement, case, percentile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_diagnosis_is_measured_on_signals_of_every_outcome() -> None:
     signals = [normalise(message) for message in built_messages()]
 
-    measured = measure(signals, parse_library(read_bundled_library()), rounds=1)
+    measured = measure(signals, parse_library(read_library()), rounds=1)
 
     figures = measured.figures
     assert measured.exceeded == ()

@@ -18,7 +18,7 @@ from autonomics.recipes import (
     parse_recipe,
     run_inline_tests,
 )
-from autonomics.testing.bundled_library import read_bundled_library
+from autonomics.service import read_library
 from autonomics.testing.decision_stage import NOW
 from autonomics.testing.decision_stage import DecisionStage as Stage
 
@@ -27,7 +27,7 @@ OOM = "run/oom_memory_limit.toml"
 
 
 def names() -> list[tuple[str, str]]:
-    recipes = parse_library(read_bundled_library()).recipes
+    recipes = parse_library(read_library()).recipes
     return [(recipe.id, test.name) for recipe in recipes for test in recipe.tests]
 
 

@@ -42,6 +42,11 @@ class PlatformEffector:
             self._handle, name, limit, planned.idempotency_key, restore=planned.call == RESTORE
         )
         try:
+            present = (await self._router.call(ReadHolding(self._handle))).quotas.get(name)
+            if present is not None and present.limit not in (limit, planned.before.get("limit")):
+                raise EffectFailed(
+                    f"the limit is {present.limit} by now, the plan saw {planned.before['limit']}"
+                )
             holding = await self._router.call(message, timeout_s=planned.timeout_s)
         except InvalidInput as error:
             raise EffectFailed(str(error)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from autonomics.tenancy.directory import Directory, MemoryDirectory
 from autonomics.tenancy.entitlement import Entitlement
 from autonomics.tenancy.price_plan import PricePlan
 from autonomics.tenancy.price_plans import PRICE_PLANS, price_plan_named
@@ -18,9 +17,7 @@ from autonomics.tenancy.tenant import (
 __all__ = [
     "PRICE_PLANS",
     "TENANT_TRANSITIONS",
-    "Directory",
     "Entitlement",
-    "MemoryDirectory",
     "PricePlan",
     "Quota",
     "Tenant",

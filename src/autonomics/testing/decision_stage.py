@@ -25,8 +25,8 @@ from autonomics.recipes import (
     parse_library,
 )
 from autonomics.recipes.record import decided_payload, intent_payload, parse_payload
+from autonomics.service import read_library
 from autonomics.tenancy import Entitlement, TenantState, price_plan_named
-from autonomics.testing.bundled_library import read_bundled_library
 
 HANDLE: Final = "00112233aabbccdd"
 NOW: Final = datetime(2026, 3, 2, 9, 15, 5, tzinfo=UTC)
@@ -103,7 +103,7 @@ class DecisionStage:
 
 def open_decision_stage() -> DecisionStage:
     """Set the stage with the library that the package ships and a tenant on the standard plan."""
-    files = read_bundled_library()
+    files = read_library()
     plan = price_plan_named("standard")
     policy = Policy(
         tenant=HANDLE,
