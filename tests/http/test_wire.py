@@ -8,6 +8,7 @@ from typing import Any
 import h11
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from autonomics.http.problem import MEDIA_TYPE
 from autonomics.http.setting import DoorSettings
@@ -65,6 +66,39 @@ async def test_a_body_over_the_limit_is_413_and_the_client_goes_on(served: Serve
                 response = await client.post("/v1/signals", content=body, headers=headers)
                 expect_problem(response, 413, "body_too_large")
                 assert (await client.get("/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("path", [b"/health/live", b"/nope", b"/v1/tenants/acme/export"])
+async def test_a_connection_that_the_peer_wants_closed_is_closed(
+    served: Served, version: bytes, path: bytes
+) -> None:
+    """hypercorn was cut off in the middle of closing it, by the framework that it serves."""
+    async with served.client("tenant") as client:
+        await client.post("/v1/signals", json=SIGNAL)
+    key = served.house.keys["tenant"].encode()
+    request = (
+        b"GET " + path + b" HTTP/" + version + b"\r\nhost: x\r\nconnection: close\r\n"
+        b"authorization: Bearer " + key + b"\r\n\r\n"
+    )
+    async with await served.connect() as stream:
+        await stream.send_all(request)
+        with trio.fail_after(10):
+            received = b"".join([chunk async for chunk in stream])
+    assert received.startswith(b"HTTP/1.1 ")
+
+
+async def test_an_early_answer_lets_the_peer_finish_its_sending(served: Served) -> None:
+    """A connection closed at once would be reset under the peer, and the answer with it."""
+    head = b"POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n"
+    async with await served.connect() as stream:
+        status, headers = await converse(stream, head)
+        assert (status, headers[b"connection"]) == (401, b"close")
+        await wait_all_tasks_blocked(0.05)  # A server that would close has closed by now.
+        with trio.fail_after(10):
+            for _ in range(4):
+                await stream.send_all(b"x" * 50_000)
+            assert await stream.receive_some() == b""
 
 
 async def test_a_request_without_a_body_keeps_its_connection(served: Served) -> None:

@@ -27,6 +27,7 @@ MARK: Final = "autonomics.mark"
 PATH_SHOWN: Final = 200
 LINGER_S: Final = 1.0
 """How long an early answer waits for the rest of the body, so that a reset does not overtake it."""
+LAST_SEND_S: Final = 10.0
 
 declare(
     "http.request",
@@ -161,7 +162,22 @@ class _Wire:
             message = {"type": "http.response.body", "body": b""}
             with trio.move_on_after(LINGER_S):
                 await self._was_read.wait()
-        await self._send(message)
+        await self._send_whole(message)
+
+    async def _send_whole(self, message: Message) -> None:
+        """Send, and let the last message of an answer be carried out whole.
+
+        Where the connection is to be closed, hypercorn does so inside the last send, and first
+        says http.disconnect; the framework takes that for the peer's leaving and cancels this very
+        send. The socket would stay open for as long as the peer waits for its end.
+        """
+        is_last = message["type"] == "http.response.body" and not message.get("more_body")
+        if not is_last:
+            await self._send(message)
+            return
+        with trio.move_on_after(LAST_SEND_S) as scope:
+            scope.shield = True
+            await self._send(message)
 
     def _head(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         ours = [
