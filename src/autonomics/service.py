@@ -384,6 +384,7 @@ def _tenants(runtime: Runtime, parts: Parts) -> Supervisor:
                 start=lambda: Warden(
                     pool=runtime.named(POOL),
                     platform=platform,
+                    source=parts.source,
                     tenant_spec=lambda handle: tenant_supervisor(handle, room),
                 ),
             ),

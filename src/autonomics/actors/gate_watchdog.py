@@ -72,7 +72,9 @@ class GateWatchdog(Actor):
             case Page(receipts, caught_up):
                 for receipt in receipts:
                     self._fold(receipt)
-                self._is_caught_up = self._is_caught_up or caught_up
+                if caught_up and not self._is_caught_up:
+                    self._is_caught_up = True
+                    self._note_change()
                 await self._trip_what_is_due()
                 self._writer.cast(More(self.ref))
             case LineChanged(latch):
@@ -147,6 +149,14 @@ class GateWatchdog(Actor):
         self._latch = latch
         for watcher in self._watchers:
             watcher.cast(LineChanged(latch))
+        self._note_change()
+
+    def _note_change(self) -> None:
+        """Write a receipt if the line has stopped for the tenant, or goes on, since the last one.
+
+        Both the line and the log have to be known; whichever comes second brings it about.
+        """
+        latch = self._latch
         if not latch.is_readable or not self._is_caught_up:
             return
         is_tripped = latch.is_tripped(tenant=self._handle)

@@ -76,7 +76,6 @@ class _Pending:
     undecided: Undecided
     facts: dict[str, Fact] | None = None
     is_sent: bool = False
-    stale_generation: int = -1
 
 
 class Governor(Actor):
@@ -110,6 +109,7 @@ class Governor(Actor):
         self._latch = Latch.unreadable()
         self._holding: Holding | None = None
         self._pending: _Pending | None = None
+        self._stale_generation = -1
         self._is_caught_up = False
 
     async def init(self) -> Continue:
@@ -171,7 +171,10 @@ class Governor(Actor):
                 self.send_after(RETRY_S, "watch")
             case "watch":
                 self._watch_holding()
-            case "due":
+            case ("due", int(intent_seq)):
+                act = self._fold.acts.get(intent_seq)
+                if act is not None and act.asked == "wait":
+                    act.asked = ""
                 self._do_what_is_due()
             case _:
                 pass
@@ -203,7 +206,7 @@ class Governor(Actor):
         pending = self._pending
         if pending is None or pending.is_sent or pending.facts is None:
             return
-        if self._latch.generation <= pending.stale_generation:
+        if self._latch.generation <= self._stale_generation:
             return  # the line has moved on; its news is on the way
         pending.is_sent = True
         self._send_decision(pending.undecided, pending.facts, holding)
@@ -314,16 +317,16 @@ class Governor(Actor):
             "settled": self._fold.has_settled,
             "event": None if event is None else event.value,
             "to": (state if event is None else step(state, event)).value,
-            "recovery_s": 0 if recipe is None else recipe.diagnose.window_s,
+            "recovery_s": 0 if recipe is None else recipe.diagnose.recovery_s,
         }
 
     def _decide_anew(self, entries: tuple[Entry, ...]) -> None:
         """Take back a decision whose intent came too late for the line."""
         stale = [e.line_generation for e in entries if e.line_generation is not None]
-        if entries[0].kind == "decided" and self._pending is not None:
-            self._pending.is_sent = False
-            self._pending.stale_generation = stale[0]
-            self._watchdog.cast(WatchLine(self.ref))
+        self._stale_generation = max(self._stale_generation, *stale)
+        pending = self._pending
+        if pending is not None and (pending.undecided.seq,) == entries[0].cause:
+            self._pending = None  # its facts may have aged meanwhile
         for act in self._fold.acts.values():
             if act.asked == "roll_back":
                 act.asked = ""
@@ -346,7 +349,7 @@ class Governor(Actor):
         now = self._source.clock()
         wait_s = (act.ended_at - now).total_seconds() + recipe.verify.after_s
         if wait_s > 0:
-            self.send_after(wait_s, "due")
+            self._wait(act, wait_s)
             return
         act.asked = "verify"
         requests = verification_facts(act.signal, recipe, now)
@@ -366,8 +369,7 @@ class Governor(Actor):
             act.signal, self._recipe_of(act), facts, self._fold.history, act.ended_at, now
         )
         if result == "pending":
-            act.asked = ""
-            self.send_after(LOOK_AGAIN_S, "due")
+            self._wait(act, LOOK_AGAIN_S)
             return
         emit("act.verified", tenant=self._handle, action_id=act.action_id, result=result)
         errors = [f"{fact.key}: {fact.error}" for fact in facts.values() if fact.error]
@@ -380,10 +382,15 @@ class Governor(Actor):
             idem=f"verified:{act.intent_seq}",
         )
 
+    def _wait(self, act: OpenAct, wait_s: float) -> None:
+        """Come back to an act later, and not with every message until then."""
+        act.asked = "wait"
+        self.send_after(wait_s, ("due", act.intent_seq))
+
     def _roll_back(self, act: OpenAct) -> None:
-        if act.asked == "roll_back" or self._latch.is_tripped(
-            self._handle, act.recipe_id, act.plan.resource
-        ):
+        is_stopped = self._latch.is_tripped(self._handle, act.recipe_id, act.plan.resource)
+        is_stale = self._latch.generation <= self._stale_generation
+        if act.asked == "roll_back" or is_stopped or is_stale:
             return
         act.asked = "roll_back"
         plan = attrs.evolve(act.plan, calls=act.plan.rollback, rollback=())

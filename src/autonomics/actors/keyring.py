@@ -11,11 +11,11 @@ from autonomics.actors.ledger_message import KeepOnce, ReadKeys, SaveKey
 from autonomics.actors.message import KeyView, NewKey, Principal, Role
 from autonomics.actors.source import Source
 from autonomics.actors.writer_message import Append
-from autonomics.errors import InvalidInput
+from autonomics.errors import CallFailed, InvalidInput, LedgerError, StoreUnavailable
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.store import KeyRecord
-from autonomics.runtime import Actor, Address, Call, MailboxSpec, ReplyTo
+from autonomics.runtime import NO_REPLY, Actor, Address, Call, Continue, MailboxSpec, ReplyTo
 from autonomics.tenancy.api_key import (
     RANDOM_BYTES,
     hash_api_key,
@@ -26,6 +26,7 @@ from autonomics.tenancy.api_key import (
 
 KEYRING = "keyring"
 KEY_TYPE = "autonomics.key/1"
+RETRY_S = 0.2
 ROLES: tuple[Role, ...] = ("operator", "admin", "tenant", "push")
 
 
@@ -69,16 +70,35 @@ class Keyring(Actor):
         self._source = source
         self._pepper = b""
         self._records: dict[str, KeyRecord] = {}
+        self._is_read = False
 
-    async def init(self) -> None:
-        """Read all records."""
-        self._pepper = await self._ledger.call(
-            KeepOnce("key_pepper", self._source.random_bytes(32))
-        )
-        self._records = {row.id: row for row in await self._ledger.call(ReadKeys())}
+    async def init(self) -> Continue:
+        """Return at once: a store that is away must not spend the supervisor's patience."""
+        return Continue("read")
+
+    async def handle_continue(self, message: object) -> None:
+        """Read all records, ahead of the first question."""
+        await self._read()
+
+    async def handle_info(self, message: object) -> None:
+        """Try again to read."""
+        await self._read()
+
+    async def _read(self) -> None:
+        try:
+            pepper = await self._ledger.call(KeepOnce("key_pepper", self._source.random_bytes(32)))
+            records = await self._ledger.call(ReadKeys())
+        except (CallFailed, LedgerError):
+            self.send_after(RETRY_S, "read")
+            return
+        self._pepper, self._records = pepper, {row.id: row for row in records}
+        self._is_read = True
 
     async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
         """Authenticate, make, revoke or list."""
+        if not self._is_read:
+            reply_to.fail(StoreUnavailable("the keys can't be read now"))
+            return NO_REPLY
         match message:
             case Authenticate(text):
                 return self._authenticate(text)

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, cast
 import attrs
 
 from autonomics.actors.answer import answer
-from autonomics.actors.ledger_message import RaiseLineGeneration, ReadLog
+from autonomics.actors.ledger_message import RaiseLineGeneration, ReadLineGeneration, ReadLog
 from autonomics.actors.message import LineView
 from autonomics.actors.message import Stop as OpenStop
 from autonomics.actors.source import Source
 from autonomics.actors.writer_message import Append
-from autonomics.errors import CallFailed, LedgerError
+from autonomics.errors import CallFailed, LedgerError, StoreUnavailable
 from autonomics.gates import Clearance, Latch, Scope, parse_latch
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
@@ -88,7 +88,8 @@ class Line(Actor):
         self._latch = Latch.unreadable()
         self._since: dict[Scope, datetime] = {}
         self._watchers: list[Address] = []
-        self._owed: dict[str, str] | None = None
+        self._owed: dict[Scope, StopLine] = {}
+        self._is_read = False
 
     async def init(self) -> Continue:
         """Start tripped, then read."""
@@ -147,12 +148,19 @@ class Line(Actor):
                         at = receipt.fields.at
                         since = {stop.scope: since.get(stop.scope, at) for stop in latch.stops}
                 start += len(page)
+            generation = await self._ledger.call(ReadLineGeneration())
+            # Also that of a latch which can't be read, or of a change that was cut off half-way:
+            # an intent that was planned before it must stay stale.
+            latch = attrs.evolve(latch, generation=max(latch.generation, generation))
             await self._ledger.call(RaiseLineGeneration(latch.generation))
         except (CallFailed, LedgerError) as error:
             emit("line.unreadable", reason=str(error))
             self.send_after(RETRY_S, "read")
             return
-        self._since = since
+        for owed in self._owed.values():
+            latch = latch.trip(owed.scope, owed.reason, owed.by)
+        self._since = {**{scope: self._since[scope] for scope in self._owed}, **since}
+        self._is_read = True
         self._change(latch)
 
     async def _stop(self, message: StopLine) -> LineView:
@@ -161,12 +169,7 @@ class Line(Actor):
         self._since.setdefault(message.scope, self._source.clock())
         self._change(latch)
         emit("line.stopped", scope=str(message.scope), reason=message.reason, by=message.by)
-        self._owed = {
-            "event": "stopped",
-            "scope": str(message.scope),
-            "reason": message.reason,
-            "by": message.by,
-        }
+        self._owed[message.scope] = message
         try:
             await self._pay()
         except (CallFailed, LedgerError):
@@ -175,20 +178,34 @@ class Line(Actor):
         return self._view()
 
     async def _pay(self) -> None:
-        """Have the latest stop remembered; the latch as it is now covers those before it."""
-        if self._owed is not None:
+        """Have the stops remembered that are only known here; the last names them all."""
+        if not self._is_read:
+            raise StoreUnavailable("the line is stopped; the latch can't be read to remember it")
+        if self._owed:
             await self._ledger.call(RaiseLineGeneration(self._latch.generation))
-            await self._remember(self._latch, self._owed)
-            self._owed = None
+            latest = list(self._owed.values())[-1]
+            note = {"scope": str(latest.scope), "reason": latest.reason, "by": latest.by}
+            await self._remember(self._latch, {"event": "stopped", **note})
+            self._owed.clear()
 
     async def _clear(self, message: ClearLine) -> LineView:
+        if not self._is_read:
+            raise StoreUnavailable("the latch can't be read now, so nothing can be cleared")
         latch = self._latch.clear(message.scope, message.clearance)
-        await self._ledger.call(RaiseLineGeneration(latch.generation))
         # Remembered before it takes effect: a clearance that a crash forgets would start the line
         # without a receipt that says who started it.
         note = {"event": "cleared", "scope": str(message.scope)}
-        await self._remember(latch, {**note, **attrs.asdict(message.clearance)})
+        try:
+            await self._ledger.call(RaiseLineGeneration(latch.generation))
+            await self._remember(latch, {**note, **attrs.asdict(message.clearance)})
+        except (CallFailed, LedgerError):
+            # Cleared or not: only the log can tell. Unreadable counts as tripped.
+            self._is_read = False
+            self._change(Latch.unreadable(self._latch.generation))
+            self.send_after(RETRY_S, "read")
+            raise
         self._since.pop(message.scope, None)
+        self._owed.clear()  # what was owed stands in the latch that was just remembered
         self._change(latch)
         emit("line.cleared", scope=str(message.scope), by=message.clearance.by)
         return self._view()

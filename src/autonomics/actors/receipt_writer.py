@@ -205,7 +205,8 @@ class ReceiptWriter(Actor):
                     group.waiting.append(reply_to)
                     return
         if self._open_signals is not None and any(e.kind == "received" for e in entries):
-            pending = sum(g.entries[0].kind == "received" for g in self._waiting)
+            on_the_way = (*self._committing, *self._waiting)
+            pending = sum(e.kind == "received" for g in on_the_way for e in g.entries)
             held = len(self._undecided) + pending
             if held >= self._open_signals:
                 why = f"{self._origin} may not take another signal: undecided signals"
@@ -301,7 +302,9 @@ class ReceiptWriter(Actor):
     async def _resolve_fenced(self, group: _Group, why: str) -> None:
         before = self._opened
         await self._reopen()
-        if self._opened is None or before is None or self._opened.head != before.head:
+        if self._opened is None:
+            self._let_go([group], StoreUnavailable(why))
+        elif before is None or self._opened.head != before.head:
             self._put_back([group])  # our head was old; now it is not
         elif group.generation is None:
             raise RuntimeError(f"{self._origin} is where its writer thinks, yet refused: {why}")
@@ -309,14 +312,19 @@ class ReceiptWriter(Actor):
             group.sender.cast(IntentRefused(group.entries, why))
 
     def _survive(self, groups: list[_Group], error: StoreUnavailable) -> None:
-        """Nobody knows what of this is durable: tell the doors, keep what the tenant's own said."""
+        """Go on without the store for a while, and try again to open the log."""
         self._opened = None
+        self._let_go(groups, error)
+        self.send_after(self._retry_s, "reopen")
+
+    def _let_go(self, groups: list[_Group], error: StoreUnavailable) -> None:
+        """Nobody knows what of this is durable: tell the doors, keep what the tenant's own said."""
         lost = [*groups, *self._waiting]
         self._waiting = deque(group for group in lost if group.sender is not None)
         self._one_at_a_time = len(self._waiting)
         for group in lost:
             self._fail(group, error)
-        self.send_after(self._retry_s, "reopen")
+            group.waiting.clear()
 
     @staticmethod
     def _fail(group: _Group, error: StoreUnavailable) -> None:
@@ -338,10 +346,9 @@ class ReceiptWriter(Actor):
             while self._known < opened.head.size:
                 self._note(await self._ledger.call(ReadLog(self._origin, self._known, PAGE)))
         except (CallFailed, StoreUnavailable) as error:
-            self._opened = None
-            self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
             emit("receipt_writer.waits", log=self._origin, reason=str(error))
-            self.send_after(self._retry_s, "reopen")
+            self._survive([], StoreUnavailable(str(error)))
+            self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
             return
         self._opened = opened
         self._retry_s = FIRST_RETRY_S

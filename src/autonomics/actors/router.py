@@ -6,7 +6,7 @@ the fold of that log.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from autonomics.actors.answer import answer
@@ -19,7 +19,7 @@ from autonomics.actors.holding import (
     tenant_payload,
 )
 from autonomics.actors.ledger_message import ReadLog
-from autonomics.actors.message import PLATFORM, Inbound, Parked, TenantView, Unplaced
+from autonomics.actors.message import PLATFORM, Parked, TenantView, Unplaced
 from autonomics.actors.parking import Parking, inbound_of, parked_entry, unparked_entry
 from autonomics.actors.receipt_view import view_receipt
 from autonomics.actors.received import received_entry
@@ -41,7 +41,7 @@ from autonomics.actors.router_message import (
     tenant_actor,
 )
 from autonomics.actors.source import Source
-from autonomics.actors.writer_message import Append
+from autonomics.actors.writer_message import Append, Appended
 from autonomics.errors import (
     CallFailed,
     InvalidInput,
@@ -59,6 +59,8 @@ from autonomics.tenancy.price_plans import price_plan_named
 
 PAGE = 512
 RESUME_AFTER_S = 60.0
+RETRY_S = 0.5
+REPLAYED_AT_ONCE = 256
 VERBS = {
     "suspend": TenantEvent.SUSPEND,
     "resume": TenantEvent.REACTIVATE,
@@ -73,7 +75,7 @@ declare(
 )
 declare(
     "tenant.wakes_late",
-    "A tenant could not be started when the platform was.",
+    "A tenant can't be started, or be given what was parked for it; it is tried again.",
     tenant="handle",
     reason="why",
 )
@@ -105,27 +107,51 @@ class Router(Actor):
         self._holdings = Holdings()
         self._watchers: dict[str, list[Address]] = {}
         self._named: set[str] = set()
+        self._no_signal: set[int] = set()
+        self._next_seq = 0
+        self._is_current = False
 
     async def init(self) -> Continue:
-        """Fold the platform's log; whoever starts behind the router finds every tenant."""
-        start = 0
-        while page := await self._ledger.call(ReadLog(self._origin, start, PAGE)):
-            for receipt in page:
-                self._fold(receipt)
-            start += len(page)
-        return Continue("wake")
+        """Return at once: a store that is away must not spend the supervisor's patience."""
+        return Continue("wake_all")
 
     async def handle_continue(self, message: object) -> None:
-        """Wake the tenants: what a crash left undecided is decided now, not at the next message."""
-        for holding in list(self._holdings.by_id.values()):
-            if holding.tenant.state is TenantState.CLOSED:
-                continue
-            try:
-                await self._warden.call(Admit(holding.tenant.handle))
-                await self._replay(holding)
-            except (CallFailed, LedgerError, TenantUnavailable) as error:
-                # The warden admits it again by rule; the others don't wait for that.
-                emit("tenant.wakes_late", tenant=holding.tenant.handle, reason=str(error))
+        """Fold the platform's log, ahead of the first question; then wake the tenants."""
+        await self._wake_all()
+
+    async def _wake_all(self) -> None:
+        """Have what a crash left undecided decided now, not at the next message."""
+        try:
+            await self._catch_up()
+        except (CallFailed, LedgerError):
+            self.send_after(RETRY_S, "wake_all")
+            return
+        for tenant_id in self._holdings.by_id:
+            self.send_after(0.0, ("wake", tenant_id))
+
+    async def _wake(self, tenant_id: str) -> None:
+        holding = self._holdings.by_id[tenant_id]
+        if holding.tenant.state is TenantState.CLOSED:
+            return
+        try:
+            await self._warden.call(Admit(holding.tenant.handle))
+            await self._replay(holding)
+        except (CallFailed, LedgerError, TenantUnavailable) as error:
+            self._wake_later(holding, error)
+
+    def _wake_later(self, holding: Holding, error: Exception) -> None:
+        """Try again; the others don't wait for that."""
+        emit("tenant.wakes_late", tenant=holding.tenant.handle, reason=str(error))
+        self.send_after(RETRY_S, ("wake", holding.tenant.id))
+
+    async def _catch_up(self) -> None:
+        """Fold what the platform's log holds and we have not seen."""
+        while page := await self._ledger.call(ReadLog(self._origin, self._next_seq, PAGE)):
+            for receipt in page:
+                self._fold(receipt)
+        self._is_current = True
+        for handle in self._watchers:
+            self._tell_watchers(handle)
 
     def describe(self) -> object:
         """Show counts."""
@@ -133,26 +159,30 @@ class Router(Actor):
 
     async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
         """Answer."""
+        return await answer(reply_to, self._reply(message))
+
+    async def _reply(self, message: Call[Any]) -> object:
+        if not self._is_current:
+            await self._catch_up()
         match message:
             case Locate(tenant_id):
-                question: Awaitable[object] = self._locate(tenant_id)
+                return await self._locate(tenant_id)
             case ReadHolding(handle):
-                question = self._read(handle)
+                return self._holdings.by_handle[handle]
             case FindTenant(tenant_id):
-                question = self._find(tenant_id)
+                return await self._find(tenant_id)
             case ListTenants():
-                question = self._list()
+                return await self._list()
             case CreateTenant():
-                question = self._create(message)
+                return await self._create(message)
             case ChangeTenant():
-                question = self._change(message)
+                return await self._change(message)
             case SetQuota():
-                question = self._set_quota(message)
+                return await self._set_quota(message)
             case Park(unplaced):
-                question = self._park(unplaced)
+                return await self._park(unplaced)
             case _:
                 raise TypeError(f"expected a question about tenants, got {message!r}")
-        return await answer(reply_to, question)
 
     async def handle_cast(self, message: object) -> None:
         """Take a watcher of one tenant."""
@@ -160,13 +190,17 @@ class Router(Actor):
             case WatchHolding(handle, watcher):
                 watcher.monitor(("watcher", handle))
                 self._watchers.setdefault(handle, []).append(watcher)
-                watcher.cast(HoldingChanged(self._holdings.by_handle[handle]))
+                self._tell_watchers(handle)
             case _:
                 raise TypeError(f"expected a watcher, got {message!r}")
 
     async def handle_info(self, message: object) -> None:
-        """Forget dead watchers."""
+        """Forget dead watchers; wake tenants."""
         match message:
+            case "wake_all":
+                await self._wake_all()
+            case ("wake", str(tenant_id)):
+                await self._wake(tenant_id)
             case Down(tag=("watcher", str(handle)), ref=ref):
                 rest = [watcher for watcher in self._watchers.get(handle, ()) if watcher != ref]
                 self._watchers[handle] = rest
@@ -185,9 +219,6 @@ class Router(Actor):
         if not self.runtime.named(tenant_actor(handle, "receipt_writer")).is_alive():
             await self._warden.call(Admit(handle))
         return holding
-
-    async def _read(self, handle: str) -> Holding:
-        return self._holdings.by_handle[handle]
 
     async def _find(self, tenant_id: str) -> TenantView | None:
         holding = self._holdings.by_id.get(tenant_id) or self._holdings.by_handle.get(tenant_id)
@@ -212,7 +243,8 @@ class Router(Actor):
 
     async def _create(self, message: CreateTenant) -> tuple[TenantView, int]:
         plan = price_plan_named(message.price_plan)
-        if message.tenant_id in self._holdings.by_id:
+        if message.tenant_id in self._holdings.by_id or message.tenant_id == PLATFORM:
+            # A tenant by the platform's name could ask for the platform's own log.
             raise InvalidInput.expected("tenant id", "one that is not taken", message.tenant_id)
         quotas = plan.opening_quotas()
         for name, limit in message.limits.items():
@@ -226,8 +258,11 @@ class Router(Actor):
             state=TenantState.ACTIVE,
         )
         payload = tenant_payload("created", tenant, plan.id, message.by, message.limits)
-        holding = await self._append(self._entry("tenant", TENANT_TYPE, payload))
-        emit("tenant.created", tenant=tenant.id, handle=tenant.handle, by=message.by)
+        # Keyed: who asks again after a commit that nobody heard of gets the tenant that there is.
+        key = f"tenant:created:{tenant.id}"
+        await self._append(self._entry("tenant", TENANT_TYPE, payload, idem=key))
+        holding = self._holdings.by_id[tenant.id]
+        emit("tenant.created", tenant=tenant.id, handle=holding.tenant.handle, by=message.by)
         self._named.discard(tenant.id)
         return holding.view(), await self._replay(holding)
 
@@ -240,11 +275,12 @@ class Router(Actor):
             raise NoSuchTenant(f"nobody has created tenant {message.tenant_id!r}")
         tenant = holding.tenant.after(event)
         payload = tenant_payload(event.value, tenant, holding.price_plan, message.by)
-        changed = await self._append(self._entry("tenant", TENANT_TYPE, payload))
+        await self._append(self._entry("tenant", TENANT_TYPE, payload))
+        self._tell_watchers(tenant.handle)
         emit("tenant.changed", tenant=tenant.id, state=tenant.state.value, by=message.by)
         if tenant.state is TenantState.CLOSED:
             await self._warden.call(Dismiss(tenant.handle))
-        return changed.view()
+        return self._holdings.by_handle[tenant.handle].view()
 
     async def _set_quota(self, message: SetQuota) -> Holding:
         holding = self._holdings.by_handle[message.handle]
@@ -260,18 +296,26 @@ class Router(Actor):
             (quota.limit, message.limit),
             message.action_id,
         )
-        return await self._append(
-            self._entry("entitlement", QUOTA_TYPE, payload, idem=f"quota:{message.action_id}")
-        )
+        key = f"quota:{message.action_id}"
+        await self._append(self._entry("entitlement", QUOTA_TYPE, payload, idem=key))
+        self._tell_watchers(message.handle)
+        return self._holdings.by_handle[message.handle]
 
-    async def _append(self, entry: Entry) -> Holding:
-        """Make a change durable, fold it in, and tell those who watch the tenant."""
-        appended = await self._platform.call(Append((entry,)))
-        holding = self._fold(appended.receipts[0])
-        assert holding is not None, "the router's own leaves change a holding"
-        for watcher in self._watchers.get(holding.tenant.handle, ()):
-            watcher.cast(HoldingChanged(holding))
-        return holding
+    async def _append(self, entry: Entry) -> Appended:
+        """Make a change durable and fold it in."""
+        try:
+            appended = await self._platform.call(Append((entry,)))
+        except (CallFailed, LedgerError):
+            self._is_current = False  # it may be durable all the same
+            raise
+        self._fold(appended.receipts[0])
+        return appended
+
+    def _tell_watchers(self, handle: str) -> None:
+        holding = self._holdings.by_handle.get(handle)
+        if holding is not None:  # else the log is not read yet
+            for watcher in self._watchers.get(handle, ()):
+                watcher.cast(HoldingChanged(holding))
 
     def _entry(
         self, kind: str, payload_type: str, payload: bytes, idem: str | None = None
@@ -280,20 +324,23 @@ class Router(Actor):
             kind=kind, actor=self.path, payload=payload, payload_type=payload_type, idem=idem
         )
 
-    def _fold(self, receipt: Receipt) -> Holding | None:
-        self._parking.apply(receipt)
-        return self._holdings.apply(receipt)
+    def _fold(self, receipt: Receipt) -> None:
+        """Fold a receipt in, once: the answer to a repeated key is an old one."""
+        if receipt.seq >= self._next_seq:
+            self._next_seq = receipt.seq + 1
+            self._parking.apply(receipt)
+            self._holdings.apply(receipt)
 
     # Parking
 
     async def _park(self, unplaced: Unplaced) -> Parked:
         self._parking.check_room(unplaced)
-        appended = await self._platform.call(Append((parked_entry(unplaced, self.path),)))
-        receipt = appended.receipts[0]
-        if not appended.duplicate:
-            self._fold(receipt)
+        appended = await self._append(parked_entry(unplaced, self.path))
+        if unplaced.tenant_id in self._holdings.by_id:
+            self.send_after(0.0, ("wake", unplaced.tenant_id))  # created since the door looked
+        elif not appended.duplicate:
             self._name_once(unplaced)
-        return Parked(view_receipt(PLATFORM, receipt), appended.duplicate)
+        return Parked(view_receipt(PLATFORM, appended.receipts[0]), appended.duplicate)
 
     def _name_once(self, unplaced: Unplaced) -> None:
         tenant_id = unplaced.tenant_id
@@ -303,29 +350,41 @@ class Router(Actor):
             emit("tenant.unknown", tenant=tenant_id, command=command)
 
     async def _replay(self, holding: Holding) -> int:
-        """Hand parked messages to their tenant, in order; a crash in between repeats none twice."""
-        seqs = self._parking.waiting_for(holding.tenant.id)
-        if not seqs:
-            return 0
-        await self._warden.call(Admit(holding.tenant.handle))
-        writer = self.runtime.named(tenant_actor(holding.tenant.handle, "receipt_writer"))
+        """Hand parked messages to their tenant, in order; a crash in between repeats none twice.
+
+        What it can't take now, because it is full or not running, is handed over later.
+        """
+        waiting = self._parking.waiting_for(holding.tenant.id)
+        seqs = [seq for seq in waiting if seq not in self._no_signal]
         replayed: list[int] = []
-        for seq in seqs:
-            found = await self._ledger.call(ReadLog(self._origin, seq, 1))
-            inbound = inbound_of(found[0])
-            if inbound is not None and await self._hand_over(writer, inbound):
-                replayed.append(seq)
+        try:
+            if seqs:
+                await self._warden.call(Admit(holding.tenant.handle))
+            for seq in seqs[:REPLAYED_AT_ONCE]:
+                is_signal = await self._hand_over(holding.tenant.handle, seq)
+                (replayed.append if is_signal else self._no_signal.add)(seq)
+        except (CallFailed, LedgerError, TenantUnavailable) as error:
+            self._wake_later(holding, error)
+        else:
+            if len(seqs) > REPLAYED_AT_ONCE:
+                self.send_after(0.0, ("wake", holding.tenant.id))
         if replayed:
-            entry = unparked_entry(holding.tenant.id, tuple(replayed), self.path)
-            appended = await self._platform.call(Append((entry,)))
-            self._fold(appended.receipts[0])
+            try:
+                await self._append(unparked_entry(holding.tenant.id, tuple(replayed), self.path))
+            except (CallFailed, LedgerError) as error:
+                self._wake_later(holding, error)  # the tenant's log knows them already
         return len(replayed)
 
-    async def _hand_over(self, writer: Address, inbound: Inbound) -> bool:
+    async def _hand_over(self, handle: str, seq: int) -> bool:
         """Append to the tenant's log; False for what is no signal, which stays parked."""
+        (receipt,) = await self._ledger.call(ReadLog(self._origin, seq, 1))
+        inbound = inbound_of(receipt)
+        if inbound is None:
+            return False
         try:
             entry = received_entry(inbound, self.path)
         except InvalidSignal:
             return False
+        writer = self.runtime.named(tenant_actor(handle, "receipt_writer"))
         await writer.call(Append((entry,)))
         return True

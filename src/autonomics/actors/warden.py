@@ -15,12 +15,19 @@ import trio
 
 from autonomics.actors.answer import answer
 from autonomics.actors.router_message import Admit, Dismiss, ListQuarantined, Readmit
-from autonomics.actors.writer_message import Append
-from autonomics.errors import CallFailed, LedgerError, StartFailed, TenantUnavailable
+from autonomics.actors.source import Source
+from autonomics.actors.writer_message import AppendLater
+from autonomics.errors import StartFailed, TenantUnavailable
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.runtime import Actor, ActorRef, Address, Call, Down, MailboxSpec, ReplyTo
-from autonomics.supervisors import ChildSpec, Supervisor, start_child, terminate_child
+from autonomics.supervisors import (
+    ChildSpec,
+    Supervisor,
+    start_child,
+    terminate_child,
+    which_children,
+)
 from autonomics.telemetry import declare, emit
 
 FIRST_WAIT_S = 1.0
@@ -38,12 +45,6 @@ declare(
     wait_s="seconds until it is let in again, if no operator is needed",
 )
 declare("tenant.readmitted", "An operator ended a quarantine.", tenant="handle", by="who")
-declare(
-    "tenant.restart_unrecorded",
-    "A quarantine has no receipt, for the store was away.",
-    tenant="handle",
-    reason="why",
-)
 
 
 @attrs.define
@@ -66,12 +67,20 @@ class Warden(Actor):
         *,
         pool: Address,
         platform: Address,
+        source: Source,
         tenant_spec: Callable[[str], Supervisor],
     ) -> None:
         self._pool = pool
         self._platform = platform
+        self._source = source
         self._tenant_spec = tenant_spec
         self._wards: dict[str, _Ward] = {}
+
+    async def init(self) -> None:
+        """Take over the tenants that a predecessor left running."""
+        for child in await which_children(self._pool):
+            if child.ref is not None:
+                self._watch(child.id, _Ward(), child.ref)
 
     async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
         """Admit, dismiss, readmit or list."""
@@ -93,13 +102,13 @@ class Warden(Actor):
         """Take note of a tenant's end, and let it in again when its time has come."""
         match message:
             case Down(tag=("ward", str(handle)), ref=ref, reason=reason):
-                ward = self._wards[handle]
-                if ward.ref == ref:
+                ward = self._wards.get(handle)
+                if ward is not None and ward.ref == ref:
                     ward.ref = None
                     await self._quarantine(handle, ward, repr(reason))
             case ("readmit", str(handle)):
-                ward = self._wards[handle]
-                if ward.ref is None and not ward.needs_operator and self._wait_s(ward) <= 0:
+                ward = self._wards.get(handle)
+                if ward and ward.ref is None and self._wait_s(ward) <= 0:
                     await self._start(handle, ward)
             case _:
                 pass
@@ -126,6 +135,10 @@ class Warden(Actor):
                 await self._quarantine(handle, ward, str(error))
             return
         assert ref is not None, "a supervisor never ignores its start"
+        self._watch(handle, ward, ref)
+
+    def _watch(self, handle: str, ward: _Ward, ref: ActorRef) -> None:
+        self._wards[handle] = ward
         ward.ref = ref
         ref.monitor(("ward", handle))
 
@@ -164,13 +177,10 @@ class Warden(Actor):
             actor=self.path,
             payload=canonical.encode(payload),
             payload_type=RESTART_TYPE,
+            idem=f"quarantine:{self._source.random_bytes(16).hex()}",
         )
-        try:
-            await self._platform.call(Append((entry,)))
-        except (CallFailed, LedgerError) as error:
-            # The quarantine holds without its receipt: a store that is away must not let a
-            # failing tenant back in.
-            emit("tenant.restart_unrecorded", tenant=handle, reason=str(error))
+        # A cast: a store that is slow or away must hold up neither the quarantine nor the others.
+        self._platform.cast(AppendLater(self.ref, (entry,)))
 
     @staticmethod
     def _wait_s(ward: _Ward) -> float:
