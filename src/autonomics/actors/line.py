@@ -227,11 +227,16 @@ class Line(Actor):
 
     def _view(self) -> LineView:
         stops = tuple(
-            OpenStop(str(stop.scope), stop.reason, stop.by, self._since[stop.scope])
+            OpenStop(_show(stop.scope), stop.reason, stop.by, self._since[stop.scope])
             for stop in self._latch.stops
         )
         is_stopped = not self._latch.is_readable or bool(stops)
         return LineView(self._latch.generation, is_stopped, stops)
+
+
+def _show(scope: Scope) -> str:
+    """Write a scope as stops and clearings name it."""
+    return f"{scope.kind.value}:{scope.name}" if scope.name else scope.kind.value
 
 
 def _field(payload: object, name: str) -> object:

@@ -226,6 +226,10 @@ class ReceiptWriter(Actor):
         self._committing = self._choose()
         entries = [entry for group in self._committing for entry in group.entries]
         opened = self._opened
+        if not entries and opened.head.size > 0:  # the genesis is there by now
+            self._committing = []
+            self._commit_waiting()
+            return
         salts = [
             self._source.random_bytes(32)
             for _ in range(count_salts(opened.head, entries, opened.epoch))
@@ -352,6 +356,9 @@ class ReceiptWriter(Actor):
             return
         self._opened = opened
         self._retry_s = FIRST_RETRY_S
+        if opened.head.size == 0:
+            # No log is ever empty: a group without entries brings the genesis alone.
+            self._waiting.appendleft(_Group(()))
         self._commit_waiting()
         await self._feed()
 

@@ -222,8 +222,9 @@ class Router(Actor):
 
     async def _find(self, tenant_id: str) -> TenantView | None:
         holding = self._holdings.by_id.get(tenant_id) or self._holdings.by_handle.get(tenant_id)
-        if holding is None:
-            return None
+        return None if holding is None else await self._view(holding)
+
+    async def _view(self, holding: Holding) -> TenantView:
         out = await self._warden.call(ListQuarantined())
         handle = holding.tenant.handle
         try:
@@ -250,7 +251,9 @@ class Router(Actor):
         for name, limit in message.limits.items():
             if name not in quotas:
                 raise InvalidInput.expected("quota", f"one of {sorted(quotas)}", name)
-            quotas[name].restore_to(limit)
+            if not 0 <= limit <= quotas[name].ceiling:
+                constraint = f"an integer in 0..{quotas[name].ceiling}"
+                raise InvalidInput.expected(f"limit of quota {name}", constraint, limit)
         tenant = Tenant(
             id=message.tenant_id,
             handle=self._source.random_bytes(8).hex(),
@@ -264,7 +267,12 @@ class Router(Actor):
         holding = self._holdings.by_id[tenant.id]
         emit("tenant.created", tenant=tenant.id, handle=holding.tenant.handle, by=message.by)
         self._named.discard(tenant.id)
-        return holding.view(), await self._replay(holding)
+        try:
+            await self._warden.call(Admit(holding.tenant.handle))
+        except (CallFailed, LedgerError, TenantUnavailable) as error:
+            self._wake_later(holding, error)
+        replayed = await self._replay(holding)
+        return await self._view(holding), replayed
 
     async def _change(self, message: ChangeTenant) -> TenantView:
         event = VERBS.get(message.verb)
