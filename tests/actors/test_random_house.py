@@ -1,0 +1,266 @@
+"""Whatever happens to a house, and whenever: what its logs say afterwards holds together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from autonomics.actors.message import ReceiptView
+from autonomics.errors import AutonomicsError
+from autonomics.receipts import verify
+from autonomics.receipts.leaf import decode_leaf
+from autonomics.recipes.history import History
+from autonomics.recipes.record import parse_decided, parse_payload, parse_received
+from autonomics.recipes.replay import replay
+from autonomics.testing.house import House, open_house, shipped_recipes
+from autonomics.testing.local_cloud import Conflict, Fail, Hang, Late, Lost
+
+TENANTS = ("acme", "birch")
+ROLES = ("receipt_writer", "gate_watchdog", "attempts", "executor", "governor")
+PATHS = (
+    "disk/front",
+    "disk/store_writer",
+    "ledger/platform",
+    "ledger/keyring",
+    "control/line",
+    "tenants/pool",
+    "tenants/warden",
+    "tenants/router",
+)
+FOLDED = ("decided", "intent", "outcome", "verified", "rolled_back", "approval")
+# Three restarts within five seconds are what a supervisor forgives.
+BETWEEN_KILLS_S = 2.0
+CALM_S = 400.0
+
+
+@attrs.frozen
+class Say:
+    tenant: str
+    what: str
+    number: int
+
+
+@attrs.frozen
+class Kill:
+    tenant: str
+    role: str
+
+
+@attrs.frozen
+class KillPath:
+    path: str
+
+
+@attrs.frozen
+class Wait:
+    seconds: float
+
+
+@attrs.frozen
+class Restart:
+    cut: bool
+
+
+@attrs.frozen
+class StoreFault:
+    moment: Any
+
+
+@attrs.frozen
+class StoreAway:
+    seconds: float
+
+
+@attrs.frozen
+class CloudFault:
+    call: str
+    fault: Any
+
+
+def steps() -> st.SearchStrategy[Any]:
+    tenants = st.sampled_from(TENANTS)
+    say = st.builds(Say, tenants, st.sampled_from(("noise", "oom", "quota")), st.integers(0, 5))
+    faults = st.sampled_from(
+        (Late(0.5), Fail(), Conflict(), Lost(has_effect=True), Lost(has_effect=False), Hang())
+    )
+    calls = st.sampled_from(("run.services.patch", "run.services.get", "read_back"))
+    return st.one_of(
+        say,
+        say,
+        say,
+        st.builds(Kill, tenants, st.sampled_from(ROLES)),
+        st.builds(KillPath, st.sampled_from(PATHS)),
+        st.builds(Wait, st.sampled_from((0.0, 0.001, 0.3, 3.0, 130.0))),
+        st.builds(Restart, st.booleans()),
+        st.builds(StoreFault, st.sampled_from(("before", "after"))),
+        st.builds(StoreAway, st.sampled_from((0.3, 8.0))),
+        st.builds(CloudFault, calls, faults),
+    )
+
+
+class Sender:
+    """Sends without waiting, and remembers what was acknowledged."""
+
+    def __init__(self, house: House, nursery: trio.Nursery) -> None:
+        self._house = house
+        self._nursery = nursery
+        self.acknowledged: dict[str, tuple[str, str]] = {}
+
+    def send(self, step: Say) -> None:
+        house = self._house
+        body: object = {"textPayload": "all is well", "number": step.number}
+        if step.what == "oom":
+            body = house.oom(step.tenant, step.number)
+        elif step.what == "quota":
+            body = {"kind": "quota", "quota": "signals", "used": 9, "limit": 10}
+        self._nursery.start_soon(self._tell, step, body)
+
+    async def _tell(self, step: Say, body: object) -> None:
+        message_id = f"{step.what}-{step.number}"
+        try:
+            accepted = await self._house.tell(step.tenant, body, message_id)
+        except (AutonomicsError, AssertionError):
+            return  # not acknowledged: nothing was promised
+        self.acknowledged[accepted.receipt.id] = (step.tenant, message_id)
+
+
+async def play(schedule: list[Any]) -> None:
+    async with open_house() as house, trio.open_nursery() as nursery:
+        for tenant in TENANTS:
+            await house.create(tenant, {"signals": 10})
+        sender = Sender(house, nursery)
+        for step in schedule:
+            await take(house, sender, step)
+        house.faults.is_away = False
+        with trio.move_on_after(CALM_S):
+            while True:
+                await trio.sleep(20.0)
+        assert house.fell is None, f"the root gave up: {house.fell}"
+        assert await house.settle(600.0), await house.control.tree()
+        await house.restart()
+        assert await house.settle(600.0)
+        await audit(house, sender.acknowledged)
+        nursery.cancel_scope.cancel()
+
+
+async def take(house: House, sender: Sender, step: Any) -> None:
+    match step:
+        case Say():
+            sender.send(step)
+        case Kill(tenant, role):
+            house.kill(tenant, role)
+            await trio.sleep(BETWEEN_KILLS_S)
+        case KillPath(path):
+            house.kill_path(path)
+            await trio.sleep(BETWEEN_KILLS_S)
+        case Wait(seconds):
+            await trio.sleep(seconds)
+        case Restart(cut):
+            await house.restart(cut=cut)
+        case StoreFault(moment):
+            house.faults.fail_next(moment)
+        case StoreAway(seconds):
+            house.faults.is_away = True
+            house.kill_path("disk/store_writer")
+            await trio.sleep(seconds)
+            house.faults.is_away = False
+        case CloudFault(call, fault):
+            house.cloud.script(call, fault)
+        case _:
+            raise AssertionError(step)
+
+
+async def audit(house: House, acknowledged: dict[str, tuple[str, str]]) -> None:
+    assert house.cloud.doubled_effects() == {}
+    seen: set[str] = set()
+    for tenant in TENANTS:
+        log = await house.log(tenant)
+        seen |= {view.id for view in log}
+        check_log(log)
+        check_decisions(log)
+        await check_export(house, tenant)
+    await check_export(house, "platform")
+    raises = Counter(
+        payload["action_id"] for payload in await house.payloads("platform", "entitlement")
+    )
+    assert not [action for action, times in raises.items() if times > 1]
+    assert acknowledged.keys() <= seen
+
+
+def check_log(log: list[ReceiptView]) -> None:
+    """Gap-free, one decision a signal, one outcome an intent, no key twice."""
+    assert [view.seq for view in log] == list(range(len(log)))
+    leaves = {view.seq: decode_leaf(view.leaf) for view in log}
+    causes = {
+        kind: Counter(seq for leaf in leaves.values() if leaf.kind == kind for seq in leaf.cause)
+        for kind in ("decided", "outcome")
+    }
+    for seq, leaf in leaves.items():
+        if leaf.kind == "received":
+            assert causes["decided"][seq] == 1, f"signal {seq}"
+        if leaf.kind == "intent":
+            assert causes["outcome"][seq] == 1, f"intent {seq}"
+    keys = Counter(leaf.idem for leaf in leaves.values() if leaf.idem is not None)
+    assert not [key for key, times in keys.items() if times > 1]
+    epochs = [leaf.epoch for leaf in leaves.values()]
+    assert epochs == sorted(epochs)
+
+
+def check_decisions(log: list[ReceiptView]) -> None:
+    """Every decision comes out the same when it is made again; every act had all permits."""
+    history, received = History.empty(), {}
+    for view in log:
+        leaf = decode_leaf(view.leaf)
+        if view.kind == "received":
+            assert view.payload is not None
+            received[view.seq] = parse_received(view.payload)
+        if view.kind == "decided":
+            assert view.payload is not None
+            recorded = parse_decided(view.payload)
+            again = replay(received[leaf.cause[0]], recorded, history, shipped_recipes())
+            assert again.status == "same", view.id
+            if recorded.answer == "act":
+                assert not [each for each in recorded.verdicts if each["ruling"] == "refuses"]
+        if view.kind in FOLDED:
+            assert view.payload is not None
+            history = history.apply(view.kind, parse_payload(view.payload), view.seq, leaf.at)
+
+
+async def check_export(house: House, log: str) -> None:
+    files = dict(await house.control.export(log))
+    trust = verify.gather_trust([await house.control.verifier_key(log)], None)
+    verdict = verify.verify_bundle(files.get, trust)
+    assert verdict.code == 10, verdict
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.lists(steps(), min_size=4, max_size=30))
+def test_whatever_happens_the_logs_hold_together(schedule: list[Any]) -> None:
+    note(f"schedule: {schedule}")
+    trio.run(play, schedule, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("at_s", [0.0, 0.001, 0.5])
+def test_a_kill_in_the_middle_of_an_act_leaves_one_outcome(role: str, at_s: float) -> None:
+    schedule = [
+        CloudFault("run.services.patch", Late(1.0)),
+        Say("acme", "oom", 0),
+        Wait(0.3),
+        Say("acme", "oom", 1),
+        Wait(at_s),
+        Kill("acme", role),
+    ]
+    trio.run(play, schedule, clock=MockClock(autojump_threshold=0))
