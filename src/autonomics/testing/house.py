@@ -280,6 +280,7 @@ async def open_house(
 ) -> AsyncGenerator[House]:
     """Open a house for the length of an `async with` block; `settings` are those of config.py."""
     values = {"store": "memory", "checkpoint_every_s": 60.0, **settings}
+    failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         house = House(
             settings=load_settings(values, environ={}),
@@ -295,10 +296,14 @@ async def open_house(
         await house.open()
         try:
             yield house
-        finally:
-            with trio.CancelScope(shield=True):
-                house.faults.release()
-                await house.close()
+        except BaseException as error:  # noqa: BLE001 - raised below, outside of the nursery
+            # Raised inside, a test's one failed assertion would come out as a group.
+            failure = error
+        with trio.CancelScope(shield=True):
+            house.faults.release()
+            await house.close()
+    if failure is not None:
+        raise failure
 
 
 _LIBRARY: list[RecipeSet] = []
