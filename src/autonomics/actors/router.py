@@ -228,8 +228,9 @@ class Router(Actor):
         out = await self._warden.call(ListQuarantined())
         handle = holding.tenant.handle
         try:
+            await self._locate(holding.tenant.id)  # only an awake governor knows what is used
             used = await self.runtime.named(tenant_actor(handle, "governor")).call(TellUsage())
-        except CallFailed:
+        except (CallFailed, LedgerError, TenantUnavailable):
             used = None
         return holding.view(quarantined=handle in out, used=used)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_table, print_text
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import ask
+from autonomics.cli.reach import ask, path_to
 
 if TYPE_CHECKING:
     from autonomics.http.client import Client
@@ -65,7 +64,7 @@ def _list(options: Namespace) -> None:
 
 def _revoke(options: Namespace) -> None:
     async def delete(client: Client) -> Any:
-        return await client.delete(f"/v1/api-keys/{quote(options.id, safe='')}")
+        return await client.delete(path_to("api-keys", options.id))
 
     key = ask(options, delete)
     if options.json:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_text
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import ask
+from autonomics.cli.reach import ask, path_to
 from autonomics.cli.story import tell_story
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def run(options: Namespace) -> None:
     """Print the story: what came, what was decided and why, what was done, how it ended."""
 
     async def read(client: Client) -> Any:
-        return await client.get(f"/v1/receipts/{quote(options.receipt, safe='')}/related")
+        return await client.get(path_to("receipts", options.receipt, "related"))
 
     found = ask(options, read)
     if options.json:

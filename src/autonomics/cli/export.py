@@ -13,8 +13,7 @@ from typing import IO, TYPE_CHECKING
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_text
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import ask
-from autonomics.cli.tenants import tenant_path
+from autonomics.cli.reach import ask, path_to
 from autonomics.errors import CommandFailed
 
 if TYPE_CHECKING:
@@ -37,9 +36,9 @@ def run(options: Namespace) -> None:
     _expect_empty(out)
 
     async def take(client: Client) -> tuple[int, str]:
-        vkey = str(await client.get(tenant_path(options.tenant, "vkey"))).strip()
+        vkey = str(await client.get(path_to("tenants", options.tenant, "vkey"))).strip()
         with tempfile.TemporaryFile() as tar:
-            async with client.download(tenant_path(options.tenant, "export")) as chunks:
+            async with client.download(path_to("tenants", options.tenant, "export")) as chunks:
                 async for chunk in chunks:
                     tar.write(chunk)
             tar.seek(0)

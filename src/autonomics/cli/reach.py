@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from autonomics.cli.parser import USAGE
 from autonomics.config import Settings, load_settings
@@ -30,6 +31,16 @@ def read_settings(options: Namespace, **others: object) -> Settings:
         return load_settings(given, config=options.config)
     except InvalidConfig as error:
         raise CommandFailed(str(error), USAGE) from None
+
+
+def path_to(what: str, name: str, *rest: str) -> str:
+    """Return the path of one thing below `/v1`; CommandFailed for what can be nobody's name.
+
+    A slash would be read as two segments and dots as a step up, however they are quoted.
+    """
+    if "/" in name or name in ("", ".", ".."):
+        raise CommandFailed(f"there is none named {name!a} among the {what.replace('-', ' ')}")
+    return "/".join(("/v1", what, quote(name, safe=""), *rest))
 
 
 def ask(options: Namespace, deed: Deed) -> Any:

@@ -57,11 +57,6 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: Namespace) -> int:
     """Serve; 0 after a stop that was asked for."""
-    import trio
-
-    from autonomics.integrations.log_sink import LogFormat, open_log_sink
-    from autonomics.service import Doors, open_parts
-
     settings = read_settings(
         options,
         host=options.host,
@@ -70,6 +65,12 @@ def run(options: Namespace) -> int:
         log_format=options.log_format,
     )
     _expect_guarded(settings)
+
+    import trio
+
+    from autonomics.integrations.log_sink import LogFormat, open_log_sink
+    from autonomics.service import Doors, open_parts
+
     trio.run(_expect_free, settings)
     urls: list[str] = []
     log = _HeldLog(open_log_sink(sys.stderr, cast("LogFormat", settings.log_format)))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_text
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import ask
-from autonomics.cli.tenants import tenant_path
+from autonomics.cli.reach import ask, path_to
 
 if TYPE_CHECKING:
     from autonomics.http.client import Client
@@ -23,7 +22,7 @@ def _add_show(parser: CommandParser) -> None:
 
 def _show(options: Namespace) -> None:
     async def read(client: Client) -> Any:
-        return await client.get(tenant_path(options.tenant, "vkey"))
+        return await client.get(path_to("tenants", options.tenant, "vkey"))
 
     vkey = str(ask(options, read)).strip()
     if options.json:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_table, print_text
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import ask
+from autonomics.cli.reach import ask, path_to
 
 if TYPE_CHECKING:
     from autonomics.http.client import Client
 
 PLAN = "evaluation"
-
-
-def tenant_path(tenant_id: str, *rest: str) -> str:
-    """Return the path of a tenant's route."""
-    return "/".join(("/v1/tenants", quote(tenant_id, safe=""), *rest))
 
 
 def _quota(text: str) -> tuple[str, int]:
@@ -95,7 +89,7 @@ def _list(options: Namespace) -> None:
 
 def _show(options: Namespace) -> None:
     async def read(client: Client) -> Any:
-        return await client.get(tenant_path(options.id))
+        return await client.get(path_to("tenants", options.id))
 
     _print_tenant(ask(options, read), options)
 
@@ -119,7 +113,7 @@ def _state(tenant: Any) -> str:
 def _changing(verb: str) -> Command:
     def change(options: Namespace) -> None:
         async def post(client: Client) -> Any:
-            return await client.post(tenant_path(options.id, verb))
+            return await client.post(path_to("tenants", options.id, verb))
 
         _print_tenant(ask(options, post), options)
 
