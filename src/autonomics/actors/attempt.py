@@ -25,7 +25,6 @@ from autonomics.recipes.effector import (
 from autonomics.runtime import Address, Worker
 
 Result = Literal["done", "failed", "timed_out", "killed", "unknown"]
-READ_BACK_S = 10.0
 
 
 @attrs.frozen
@@ -81,7 +80,7 @@ class Act(Worker):
         return "done", "the same change had been made before" if done.is_repeat else ""
 
     async def _look(self, call: PlannedCall, otherwise: Result, why: str) -> tuple[Result, str]:
-        return judge_read_back(await read_back(self._effector, call), otherwise, why)
+        return judge_read_back(await self._effector.read_back(call), otherwise, why)
 
 
 class LookBack(Worker):
@@ -104,7 +103,7 @@ class LookBack(Worker):
     async def run(self, started: Callable[[], None]) -> None:
         """Look and report."""
         started()
-        found: list[ReadBack] = [await read_back(self._effector, call) for call in self._calls]
+        found: list[ReadBack] = [await self._effector.read_back(call) for call in self._calls]
         # Some applied and some not is the worst of both: nobody may call that done or undone.
         seen: ReadBack = "unknown"
         if len(set(found)) == 1:
@@ -147,13 +146,6 @@ class ReadFacts(Worker):
                 error = f"no answer within {request.timeout_s:g} s"
                 facts[request.key] = Fact(key=request.key, read_at=self._clock(), error=error)
         self._report_to.cast(FactsRead(self._token, facts))
-
-
-async def read_back(effector: Effector, call: PlannedCall) -> ReadBack:
-    """Look whether a call took place; `unknown` if that takes too long."""
-    with trio.move_on_after(READ_BACK_S):
-        return await effector.read_back(call)
-    return "unknown"
 
 
 def judge_read_back(seen: ReadBack, otherwise: Result, why: str) -> tuple[Result, str]:

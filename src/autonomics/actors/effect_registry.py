@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import trio
+
+from autonomics.actors.message import PLATFORM
 from autonomics.errors import EffectFailed
 from autonomics.recipes.effector import (
     Effector,
@@ -16,6 +20,8 @@ from autonomics.recipes.effector import (
     ReadBack,
 )
 from autonomics.recipes.index import RecipeSet
+
+READ_BACK_S = 10.0
 
 
 class EffectRegistry:
@@ -39,9 +45,17 @@ class EffectRegistry:
         return await effector.call(planned)
 
     async def read_back(self, planned: PlannedCall) -> ReadBack:
-        """Read a call back."""
-        effector = self._effectors.get(_prefix(planned.call))
-        return "not_applied" if effector is None else await effector.read_back(planned)
+        """Look whether a call took place; `unknown` if an outside system takes too long to say.
+
+        The platform takes the time it needs: it can't say before its own store is back.
+        """
+        prefix = _prefix(planned.call)
+        effector = self._effectors.get(prefix)
+        if effector is None:
+            return "not_applied"
+        with trio.move_on_after(math.inf if prefix == PLATFORM else READ_BACK_S):
+            return await effector.read_back(planned)
+        return "unknown"
 
     async def read(self, request: FactRequest) -> Fact:
         """Read a fact; one that nobody serves is a fact with an error."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+import trio
+
 from autonomics.actors.router_message import ReadHolding, SetQuota, TellUsage
 from autonomics.errors import CallFailed, EffectFailed, EffectUnknown, InvalidInput, LedgerError
 from autonomics.recipes.effector import EffectResult, Fact, FactRequest, PlannedCall, ReadBack
@@ -14,6 +16,7 @@ from autonomics.runtime import Address
 RAISE: Final = "platform.quotas.raise"
 RESTORE: Final = "platform.quotas.restore"
 READ: Final = "platform.quotas.get"
+RETRY_S = 0.5
 _PREFIX = "quotas/"
 
 
@@ -55,11 +58,17 @@ class PlatformEffector:
         return EffectResult(detail={"limit": holding.quotas[name].limit})
 
     async def read_back(self, planned: PlannedCall) -> ReadBack:
-        """Look whether the limit is as planned."""
-        try:
-            holding = await self._router.call(ReadHolding(self._handle))
-        except (CallFailed, LedgerError):
-            return "unknown"
+        """Look whether the limit is as planned, however long our own log can't be read.
+
+        An answer of unknown would stop the tenant's line, and a store that is away is no reason
+        for that; before it is back the outcome could not be written anyway.
+        """
+        while True:
+            try:
+                holding = await self._router.call(ReadHolding(self._handle))
+                break
+            except (CallFailed, LedgerError):
+                await trio.sleep(RETRY_S)
         quota = holding.quotas.get(_quota_of(planned))
         is_set = quota is not None and quota.limit == planned.set.get("limit")
         return "applied" if is_set else "not_applied"
