@@ -138,6 +138,7 @@ async def test_a_quota_raise_during_an_outage_is_no_riddle(outage_s, autojump_cl
             await house.say("acme", {"n": number})
         house.faults.fail_next(None, None, "after")  # received, decided with intent, the raise
         await house.say("acme", {"kind": "quota", "quota": "signals", "used": 4, "limit": 5})
+        await trio.testing.wait_all_tasks_blocked()
         house.faults.is_away = outage_s > 0
         await trio.sleep(outage_s)
         house.faults.is_away = False
