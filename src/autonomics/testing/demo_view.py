@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TextIO, cast
@@ -12,6 +13,7 @@ from autonomics.supervisors import TreeNode
 from autonomics.telemetry import subscribe, unsubscribe
 
 LISTENER = "demo"
+SPARE_LINES = 9  # the status, the last events, and the blank lines between
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -77,7 +79,10 @@ class View:
             f"deciding takes {mean:.2f} ms  receipts {receipts}  restarts {watcher.restarts}"
         )
         if self._is_live:
-            lines = [status, "", *draw_tree(tree), "", *watcher.said[-6:]]
+            drawn = draw_tree(tree)
+            if len(drawn) + SPARE_LINES > shutil.get_terminal_size().lines:
+                drawn = draw_tree(tree, fold_below="pool")
+            lines = [status, "", *drawn, "", *watcher.said[-6:]]
             self._stream.write(CLEAR + "\n".join(lines) + "\n")
         else:
             for line in watcher.said[self._shown :]:
@@ -98,19 +103,24 @@ def detail_of(node: TreeNode) -> dict[str, Any]:
     return cast("dict[str, Any]", detail) if isinstance(detail, dict) else {}
 
 
-def draw_tree(node: TreeNode, depth: int = 0) -> list[str]:
-    """Draw a tree, one line a node."""
+def draw_tree(node: TreeNode, depth: int = 0, fold_below: str | None = None) -> list[str]:
+    """Draw a tree, one line a node; the children of `fold_below` are one line each, all told."""
     marks: list[str] = []
     if node.restarts:
         marks.append(f"restarts {node.restarts}")
     if node.mailbox_depth:
         marks.append(f"mail {node.mailbox_depth}")
-    marks += [f"{name} {value}" for name, value in detail_of(node).items() if value]
+    shown = {name: value for name, value in detail_of(node).items() if name != "max_restarts"}
+    marks += [f"{name} {value}" for name, value in shown.items() if value]
     state = "" if node.state == "running" else f" [{node.state}]"
     note = f"  ({', '.join(marks)})" if marks else ""
     lines = [f"{'  ' * depth}{node.id}{state}{note}"]
     for child in node.children:
-        lines += draw_tree(child, depth + 1)
+        if node.id == fold_below:
+            told = "; ".join(line.strip() for line in draw_tree(child)[1:] if "(" in line)
+            lines.append(f"{'  ' * (depth + 1)}{child.id}  {told}")
+        else:
+            lines += draw_tree(child, depth + 1, fold_below)
     return lines
 
 
