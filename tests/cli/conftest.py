@@ -63,7 +63,8 @@ class ServerProcess:
     def _read_log(self) -> None:
         assert self.popen.stderr is not None
         for line in self.popen.stderr:
-            self._lines.put(line)
+            if line.startswith("{"):
+                self._lines.put(line)
         self._lines.put("")
 
     def _read_output(self) -> None:

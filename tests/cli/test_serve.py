@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -12,7 +13,7 @@ from typing import IO
 import httpx2
 import pytest
 
-from .conftest import Serve, Shell, clean_environ
+from .conftest import Serve, ServerProcess, Shell, clean_environ
 
 BODY = b'{"kind": "none such"}'
 
@@ -39,14 +40,7 @@ def test_a_stop_answers_the_request_in_flight_and_takes_no_other(
 ) -> None:
     key = new_key(new_house)
     server = serve(new_house.data, "--port", "0").wait_ready()
-    head = (
-        f"POST /v1/signals HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    ).encode()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
-        peer.sendall(head + BODY[:5])
-        # Answered by the same process after ours was begun: it is in flight now.
-        httpx2.get(f"{server.url}/health/live")
+    with begin_request(server, key) as peer:
         server.popen.send_signal(signal.SIGTERM)
         server.wait_for("serve.stopping")
         while is_open(server.port):
@@ -57,6 +51,33 @@ def test_a_stop_answers_the_request_in_flight_and_takes_no_other(
     assert server.wait() == 0
     kinds = [row["kind"] for row in new_house.value("receipts", "acme")["receipts"]]
     assert kinds[-2:] == ["received", "decided"]
+
+
+def begin_request(server: ServerProcess, key: str) -> socket.socket:
+    """Send a request but for the end of its body."""
+    head = (
+        f"POST /v1/signals HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    ).encode()
+    peer = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    peer.sendall(head + BODY[:5])
+    # Answered by the same process after ours was begun: it is in flight now.
+    httpx2.get(f"{server.url}/health/live")
+    return peer
+
+
+def test_a_second_signal_does_not_wait_for_the_request_in_flight(
+    new_house: Shell, serve: Serve
+) -> None:
+    key = new_key(new_house)
+    server = serve(new_house.data, "--port", "0").wait_ready()
+    with begin_request(server, key) as peer:
+        server.popen.send_signal(signal.SIGTERM)
+        server.wait_for("serve.stopping")
+        assert server.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        with contextlib.suppress(ConnectionResetError):
+            assert peer.recv(1) == b""
+    assert [row["id"] for row in new_house.value("tenants", "list")["tenants"]] == ["acme"]
 
 
 def is_open(port: int) -> bool:

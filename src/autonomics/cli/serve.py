@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
-import attrs
-
 from autonomics.cli.command import Command
 from autonomics.cli.parser import CommandParser
 from autonomics.cli.reach import SOCKET_NAME, STORE_NAME, describe_start, read_settings
@@ -24,7 +22,7 @@ from autonomics.telemetry import Listener, declare, emit
 if TYPE_CHECKING:
     import trio
 
-    from autonomics.service import Parts, Service
+    from autonomics.service import Parts
 
 declare(
     "serve.ready",
@@ -141,58 +139,43 @@ async def _expect_free(settings: Settings) -> None:
 async def _serve(parts: Parts, urls: list[str], log: _HeldLog) -> int:
     import trio
 
-    phase = _Phase(start=trio.CancelScope(), stop=trio.Event())
+    work = trio.CancelScope()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, phase)
-            with phase.start:
-                await _hold(parts, urls, phase, log)
+            nursery.start_soon(_obey, signals, work)
+            with work:
+                await _hold(parts, urls, log)
             nursery.cancel_scope.cancel()
     return 0
 
 
-@attrs.define
-class _Phase:
-    """Where the process stands. `start` is cancelled only as long as nothing `is_up`.
-
-    Later that would cut the actors off instead of stopping them in order.
-    """
-
-    start: trio.CancelScope
-    stop: trio.Event
-    is_up: bool = False
-
-
-async def _obey(signals: AsyncIterator[int], phase: _Phase) -> None:
+async def _obey(signals: AsyncIterator[int], work: trio.CancelScope) -> None:
     """Ask for an orderly stop at the first signal; at the second leave at once.
 
-    What was acknowledged is on disk already: leaving loses answers, no receipts.
+    Actors are shielded: to cancel who waits for the tree is to have the runtime stop it in order.
+    What was acknowledged is on disk already: leaving at once loses answers, no receipts.
     """
     async for number in signals:
-        if phase.stop.is_set():
+        if work.cancel_called:
             sys.stderr.write("autonomics: the second signal cut the stop short\n")
             sys.stderr.flush()
             os._exit(128 + number)
         emit("serve.stopping", signal=signal.Signals(number).name)
-        phase.stop.set()
-        if not phase.is_up:
-            phase.start.cancel(reason="told to stop before the tree stood")
+        work.cancel(reason="a signal asked for a stop")
 
 
-async def _hold(parts: Parts, urls: list[str], phase: _Phase, log: _HeldLog) -> None:
-    """Run the tree until a stop is asked for; CommandFailed where it ends by itself."""
+async def _hold(parts: Parts, urls: list[str], log: _HeldLog) -> None:
+    """Run the tree until cancelled; CommandFailed where it does not start, or ends by itself."""
     from autonomics.service import open_service
 
     try:
         async with open_service(parts) as service:
-            phase.is_up = True
             log.release()
             _announce(parts, urls)
-            reason = await _wait_for_end(service, phase.stop)
+            reason = await service.root.wait_down()
     except StartFailed as error:
         raise describe_start(error) from None
-    if reason is not None:
-        raise CommandFailed(f"the control plane ended by itself: {reason}")
+    raise CommandFailed(f"the control plane ended by itself: {reason}")
 
 
 def _announce(parts: Parts, urls: list[str]) -> None:
@@ -208,23 +191,6 @@ def _announce(parts: Parts, urls: list[str]) -> None:
         store=settings.store,
         pid=os.getpid(),
     )
-
-
-async def _wait_for_end(service: Service, stop: trio.Event) -> object:
-    """Return None at a stop that was asked for, else the reason for which the root ended."""
-    import trio
-
-    reasons: list[object] = []
-
-    async def watch() -> None:
-        reasons.append(await service.root.wait_down())
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
-        await stop.wait()
-        nursery.cancel_scope.cancel()
-    return reasons[0] if reasons else None
 
 
 COMMANDS = (Command(None, "run the control plane until told to stop", add_arguments, run),)
