@@ -201,7 +201,7 @@ class MemoryControlPlane(MemoryLedger):
         plan = price_plan_named(price_plan)
         handle = f"t{len(self._tenants) + 1:04d}"
         wanted = {row: grant.limit for row, grant in plan.quotas.items()} | dict(limits or {})
-        quotas = {row: (limit, 0) for row, limit in wanted.items()}
+        quotas = {row: (0, limit) for row, limit in wanted.items()}
         view = TenantView(tenant_id, name, handle, "active", plan.id, self.clock(), quotas=quotas)
         self._note("tenant", event="created", tenant=tenant_id, by=by)
         self._logs[handle] = Log(LogHead.empty(f"memory.test/{handle}"))
