@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from bench.__main__ import load_cases, main
+from bench.decision import measure_sync_ms
 from bench.diagnosis import built_messages, measure
 
 import bench
 from autonomics.recipes import normalise, parse_library
 from autonomics.service import read_library
-from bench import Measurement, case, percentile
+from bench import Measurement, case, decision, percentile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,3 +86,10 @@ def test_the_command_lists_the_case() -> None:
     )
 
     assert "diagnosis" in shown.stdout
+
+
+def test_a_decision_is_measured_over_http(tmp_path: Path) -> None:
+    took_ms = trio.run(decision.measure, tmp_path, 3)
+    assert len(took_ms) == 3
+    assert took_ms == sorted(took_ms)
+    assert measure_sync_ms(tmp_path) > 0
