@@ -330,10 +330,10 @@ class _Demo:
             "diagnosis_ms": summarize(finding.diagnosis_ms),
             "signal_to_decision_ms": summarize(tally.decision_ms),
         }
-        return result, list(_problems(result, finding))
+        return result, list(find_problems(result, finding))
 
 
-def _problems(result: dict[str, Any], finding: Finding) -> Iterator[str]:
+def find_problems(result: dict[str, Any], finding: Finding) -> Iterator[str]:
     """Say what the demo promises and did not keep."""
     if finding.lost:
         yield f"acknowledged and lost: {', '.join(finding.lost[:5])}"
