@@ -28,7 +28,7 @@ def rows(page: str, heading: str) -> dict[str, str]:
 
 
 def test_the_page_lists_exactly_the_keys_of_a_leaf() -> None:
-    known = verify._REQUIRED | verify._OPTIONAL
+    known = verify.REQUIRED_KEYS | verify.OPTIONAL_KEYS
     assert set(rows("receipt-format.md", "The leaf")) == known
 
 

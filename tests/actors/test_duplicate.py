@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
+from autonomics.actors.message import Accepted
 from autonomics.errors import IdempotencyConflict, StoreUnavailable
 from autonomics.testing.house import open_house
 
 
-async def test_a_repeated_message_gets_the_first_receipt(autojump_clock) -> None:
+async def test_a_repeated_message_gets_the_first_receipt(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         first = await house.say("acme", {"a": 1}, "m")
@@ -25,10 +28,10 @@ async def test_a_repeated_message_gets_the_first_receipt(autojump_clock) -> None
         assert Counter(await house.kinds("acme"))["decided"] == 1
 
 
-async def test_twins_that_come_at_once_share_one_receipt(autojump_clock) -> None:
+async def test_twins_that_come_at_once_share_one_receipt(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
-        answers = []
+        answers: list[Accepted] = []
 
         async def tell() -> None:
             answers.append(await house.tell("acme", {"a": 1}, "m"))
@@ -47,7 +50,9 @@ async def test_twins_that_come_at_once_share_one_receipt(autojump_clock) -> None
 
 
 @pytest.mark.parametrize("cut", [False, True])
-async def test_a_message_from_before_a_restart_is_known(cut, autojump_clock) -> None:
+async def test_a_message_from_before_a_restart_is_known(
+    cut: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         first = await house.say("acme", {"a": 1}, "m")
@@ -59,7 +64,9 @@ async def test_a_message_from_before_a_restart_is_known(cut, autojump_clock) -> 
         assert again.decision.id == first.decision.id
 
 
-async def test_the_same_id_from_another_source_is_another_message(autojump_clock) -> None:
+async def test_the_same_id_from_another_source_is_another_message(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         first = await house.control.submit(house.inbound("acme", {"a": 1}, "m", source="one"))
@@ -70,7 +77,7 @@ async def test_the_same_id_from_another_source_is_another_message(autojump_clock
         assert second.receipt.id != first.receipt.id
 
 
-async def test_a_chosen_key_with_other_content_is_a_conflict(autojump_clock) -> None:
+async def test_a_chosen_key_with_other_content_is_a_conflict(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         chosen = house.inbound("acme", {"a": 1}, "key", key_is_chosen=True)
@@ -81,7 +88,9 @@ async def test_a_chosen_key_with_other_content_is_a_conflict(autojump_clock) -> 
             await house.control.submit(attrs.evolve(chosen, body=b'{"a": 2}'))
 
 
-async def test_a_sender_that_was_refused_may_ask_again_with_the_same_id(autojump_clock) -> None:
+async def test_a_sender_that_was_refused_may_ask_again_with_the_same_id(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.faults.fail_next("after")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
+from autonomics.actors.message import Role
 from autonomics.errors import InvalidInput, NoSuchTenant, StoreUnavailable
 from autonomics.testing.house import House, open_house
 
@@ -19,12 +23,14 @@ async def all_bytes(house: House) -> bytes:
     return logs + repr(house.medium.keys).encode()
 
 
-async def test_a_tenant_comes_with_a_key_to_read_and_a_token_to_push(autojump_clock) -> None:
+async def test_a_tenant_comes_with_a_key_to_read_and_a_token_to_push(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         made = await house.create("acme")
 
-        reader = await house.control.authenticate(made.api_key.secret)
-        pusher = await house.control.authenticate(made.push_token.secret)
+        reader = await house.holder(made.api_key.secret)
+        pusher = await house.holder(made.push_token.secret)
 
         assert (reader.role, reader.tenant_id) == ("tenant", "acme")
         assert (pusher.role, pusher.tenant_id) == ("push", "acme")
@@ -33,25 +39,28 @@ async def test_a_tenant_comes_with_a_key_to_read_and_a_token_to_push(autojump_cl
 
 
 @pytest.mark.parametrize("role", ["operator", "admin"])
-async def test_roles_of_the_house_act_for_every_tenant(role, autojump_clock) -> None:
+async def test_roles_of_the_house_act_for_every_tenant(
+    role: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         key = await house.control.create_key(role, None, "me")
-        principal = await house.control.authenticate(key.secret)
+        principal = await house.holder(key.secret)
         assert principal.may_act_for("anybody")
         assert principal.key_id == key.id
 
 
-async def test_a_key_needs_a_tenant_exactly_if_its_role_does(autojump_clock) -> None:
+async def test_a_key_needs_a_tenant_exactly_if_its_role_does(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
-        for role, tenant in (("tenant", None), ("push", None), ("admin", "acme")):
+        wrong: list[tuple[Role, str | None]] = [("tenant", None), ("push", None), ("admin", "acme")]
+        for role, tenant in wrong:
             with pytest.raises(InvalidInput, match="tenant of a key"):
                 await house.control.create_key(role, tenant, "me")
         with pytest.raises(NoSuchTenant):
             await house.control.create_key("tenant", "nobody", "me")
 
 
-async def test_a_revoked_key_is_useless_at_once_and_for_ever(autojump_clock) -> None:
+async def test_a_revoked_key_is_useless_at_once_and_for_ever(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         key = await house.control.create_key("admin", None, "me")
         other = await house.control.create_key("admin", None, "me")
@@ -70,7 +79,9 @@ async def test_a_revoked_key_is_useless_at_once_and_for_ever(autojump_clock) -> 
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_revocation_that_failed_can_be_asked_for_again(moment, autojump_clock) -> None:
+async def test_a_revocation_that_failed_can_be_asked_for_again(
+    moment: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         key = await house.control.create_key("admin", None, "me")
         house.faults.fail_next(moment)
@@ -85,7 +96,7 @@ async def test_a_revocation_that_failed_can_be_asked_for_again(moment, autojump_
         assert events == ["created", "revoked"]
 
 
-async def test_what_is_no_key_opens_nothing(autojump_clock) -> None:
+async def test_what_is_no_key_opens_nothing(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         key = await house.control.create_key("admin", None, "me")
         other = await house.control.create_key("admin", None, "me")
@@ -95,7 +106,7 @@ async def test_what_is_no_key_opens_nothing(autojump_clock) -> None:
             assert await house.control.authenticate(text) is None
 
 
-async def test_a_secret_stands_nowhere_but_in_the_answer(autojump_clock) -> None:
+async def test_a_secret_stands_nowhere_but_in_the_answer(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         made = await house.create("acme")
         key = await house.control.create_key("admin", None, "me")
@@ -107,7 +118,9 @@ async def test_a_secret_stands_nowhere_but_in_the_answer(autojump_clock) -> None
         assert key.secret not in repr(await house.control.keys())
 
 
-async def test_keys_are_listed_oldest_first_without_their_secrets(autojump_clock) -> None:
+async def test_keys_are_listed_oldest_first_without_their_secrets(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         first = await house.control.create_key("admin", None, "me")
         await trio.sleep(1)
@@ -119,7 +132,7 @@ async def test_keys_are_listed_oldest_first_without_their_secrets(autojump_clock
         ]
 
 
-async def test_strangers_are_counted_into_one_receipt_a_minute(autojump_clock) -> None:
+async def test_strangers_are_counted_into_one_receipt_a_minute(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         for _ in range(500):
             await house.control.count_stranger("bad_key")
@@ -135,7 +148,7 @@ async def test_strangers_are_counted_into_one_receipt_a_minute(autojump_clock) -
 
 
 async def test_strangers_are_counted_on_while_the_store_is_away_and_at_the_end(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.control.count_stranger("bad_key")
@@ -152,7 +165,7 @@ async def test_strangers_are_counted_on_while_the_store_is_away_and_at_the_end(
         assert counts == [{"bad_key": 2}, {"no_key": 1}]
 
 
-async def test_reasons_without_end_are_counted_together(autojump_clock) -> None:
+async def test_reasons_without_end_are_counted_together(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         for number in range(100):
             await house.control.count_stranger(f"reason {number}")

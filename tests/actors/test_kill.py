@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from autonomics.actors.message import Accepted
 from autonomics.errors import AutonomicsError
 from autonomics.testing.house import House, open_house, payload_of, service_name
 from autonomics.testing.local_cloud import Hang, Late, Lost
@@ -27,7 +30,7 @@ PATHS = (
 )
 
 
-async def started_paths(events: list) -> set[str]:
+async def started_paths(events: list[Any]) -> set[str]:
     return {fields["path"] for event, fields in events if event == "actor.started"}
 
 
@@ -42,7 +45,7 @@ async def expect_whole(house: House, tenant: str = "acme") -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_tenant_goes_on_after_the_death_of(role, autojump_clock) -> None:
+async def test_a_tenant_goes_on_after_the_death_of(role: str, autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.create("birch")
@@ -63,7 +66,7 @@ async def test_a_tenant_goes_on_after_the_death_of(role, autojump_clock) -> None
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_the_house_goes_on_after_the_death_of(path, autojump_clock) -> None:
+async def test_the_house_goes_on_after_the_death_of(path: str, autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.say("acme", {"a": 1}, "m")
@@ -79,7 +82,9 @@ async def test_the_house_goes_on_after_the_death_of(path, autojump_clock) -> Non
 
 
 @pytest.mark.parametrize("path", ["disk/front", "disk/store_writer", "ledger/platform"])
-async def test_tenants_live_through_a_restart_of_the_ledger(path, autojump_clock) -> None:
+async def test_tenants_live_through_a_restart_of_the_ledger(
+    path: str, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         with recording() as events:
@@ -91,7 +96,9 @@ async def test_tenants_live_through_a_restart_of_the_ledger(path, autojump_clock
 
 
 @pytest.mark.parametrize("path", ["tenants/warden", "tenants/router"])
-async def test_tenants_live_through_a_restart_of_their_router(path, autojump_clock) -> None:
+async def test_tenants_live_through_a_restart_of_their_router(
+    path: str, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         with recording() as events:
@@ -101,17 +108,17 @@ async def test_tenants_live_through_a_restart_of_their_router(path, autojump_clo
             await house.control.change_tenant("acme", "suspend", "me")
 
         assert not [each for each in await started_paths(events) if "/pool/" in each]
-        assert (await house.control.tenant("acme")).state == "suspended"
+        assert (await house.tenant("acme")).state == "suspended"
         await house.say("acme", house.oom("acme", 0))
         await house.say("acme", house.oom("acme", 1))
         codes = [row["code"] for row in await house.payloads("acme", "decided")]
         assert codes[-1] == "tenant_not_active", "its governor has heard of it"
 
 
-async def test_a_receipt_writer_dies_with_appends_in_flight(autojump_clock) -> None:
+async def test_a_receipt_writer_dies_with_appends_in_flight(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
-        accepted = []
+        accepted: list[Accepted] = []
 
         async def tell(number: int) -> None:
             accepted.append(await house.tell("acme", {"n": number}, f"m-{number}"))
@@ -131,7 +138,7 @@ async def test_a_receipt_writer_dies_with_appends_in_flight(autojump_clock) -> N
         assert Counter(await house.kinds("acme"))["received"] == 20
 
 
-async def test_a_governor_dies_while_its_facts_hang(autojump_clock) -> None:
+async def test_a_governor_dies_while_its_facts_hang(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.say("acme", house.oom("acme", 0))
@@ -148,7 +155,7 @@ async def test_a_governor_dies_while_its_facts_hang(autojump_clock) -> None:
         ]  # fmt: skip
 
 
-async def test_a_governor_dies_before_its_decision_is_durable(autojump_clock) -> None:
+async def test_a_governor_dies_before_its_decision_is_durable(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.say("acme", house.oom("acme", 0))
@@ -174,7 +181,7 @@ async def test_a_governor_dies_before_its_decision_is_durable(autojump_clock) ->
     ],
 )
 async def test_an_act_that_is_cut_off_is_read_back(
-    role, fault, result, memory, autojump_clock
+    role: str, fault: Any, result: Any, memory: Any, autojump_clock: MockClock
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -192,7 +199,7 @@ async def test_an_act_that_is_cut_off_is_read_back(
         assert house.cloud.memory_of(service_name("acme")) == memory
 
 
-async def test_an_executor_dies_while_it_reads_back(autojump_clock) -> None:
+async def test_an_executor_dies_while_it_reads_back(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.cloud.script("run.services.patch", Lost(has_effect=True))
@@ -207,7 +214,7 @@ async def test_an_executor_dies_while_it_reads_back(autojump_clock) -> None:
         assert [payload_of(view)["result"] for view in family if view.kind == "outcome"] == ["done"]
 
 
-async def test_an_executor_dies_before_its_outcome_is_durable(autojump_clock) -> None:
+async def test_an_executor_dies_before_its_outcome_is_durable(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.cloud.script("run.services.patch", Late(0.5))
@@ -224,7 +231,7 @@ async def test_an_executor_dies_before_its_outcome_is_durable(autojump_clock) ->
         assert len(house.cloud.effects) == 1
 
 
-async def test_one_attempt_dies_and_its_executor_reads_back(autojump_clock) -> None:
+async def test_one_attempt_dies_and_its_executor_reads_back(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.cloud.script("run.services.patch", Hang(has_effect=True))
@@ -242,7 +249,9 @@ async def test_one_attempt_dies_and_its_executor_reads_back(autojump_clock) -> N
         assert not [each for each in await started_paths(events) if each.endswith("/executor")]
 
 
-async def test_an_attempt_that_reads_back_dies_too_and_nobody_can_know(autojump_clock) -> None:
+async def test_an_attempt_that_reads_back_dies_too_and_nobody_can_know(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.cloud.script("run.services.patch", Hang(has_effect=True))
@@ -259,7 +268,9 @@ async def test_an_attempt_that_reads_back_dies_too_and_nobody_can_know(autojump_
         assert outcome["result"] == "unknown"
 
 
-async def test_a_reader_of_facts_that_dies_leaves_a_fact_with_an_error(autojump_clock) -> None:
+async def test_a_reader_of_facts_that_dies_leaves_a_fact_with_an_error(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.say("acme", house.oom("acme", 0))
@@ -278,7 +289,9 @@ async def test_a_reader_of_facts_that_dies_leaves_a_fact_with_an_error(autojump_
         assert accepted
 
 
-async def test_a_tenant_that_is_killed_again_and_again_loses_nothing(autojump_clock) -> None:
+async def test_a_tenant_that_is_killed_again_and_again_loses_nothing(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         sent: list[str] = []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.supervisors import TreeNode
+from autonomics.testing.demo_view import detail_of
 from autonomics.testing.house import House, open_house, payload_of, service_name
 from autonomics.testing.local_cloud import Fail, Lost
 
@@ -20,8 +24,7 @@ async def state_of(house: House, tenant: str) -> str:
 
     node = find(await house.control.tree())
     assert node is not None
-    assert isinstance(node.detail, dict)
-    return str(node.detail["state"])
+    return str(detail_of(node)["state"])
 
 
 async def lose_track(house: House, tenant: str = "acme") -> None:
@@ -32,7 +35,9 @@ async def lose_track(house: House, tenant: str = "acme") -> None:
     await trio.sleep(5)
 
 
-async def test_an_outcome_that_nobody_knows_trips_the_latch_of_its_tenant(autojump_clock) -> None:
+async def test_an_outcome_that_nobody_knows_trips_the_latch_of_its_tenant(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.create("birch")
@@ -55,7 +60,7 @@ async def test_an_outcome_that_nobody_knows_trips_the_latch_of_its_tenant(autoju
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_a_cleared_tenant_is_stable_again(restart, autojump_clock) -> None:
+async def test_a_cleared_tenant_is_stable_again(restart: Any, autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await lose_track(house)
@@ -75,7 +80,7 @@ async def test_a_cleared_tenant_is_stable_again(restart, autojump_clock) -> None
 
 
 async def test_a_latch_that_was_cleared_is_not_tripped_again_by_the_same_receipt(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -89,7 +94,7 @@ async def test_a_latch_that_was_cleared_is_not_tripped_again_by_the_same_receipt
         assert not (await house.control.line()).stopped
 
 
-async def test_a_roll_back_that_fails_trips_the_latch(autojump_clock) -> None:
+async def test_a_roll_back_that_fails_trips_the_latch(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.run_out_of_memory("acme")
@@ -108,7 +113,7 @@ async def test_a_roll_back_that_fails_trips_the_latch(autojump_clock) -> None:
 
 
 async def test_a_latch_that_can_not_be_tripped_yet_is_tripped_when_the_line_is_back(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -125,7 +130,7 @@ async def test_a_latch_that_can_not_be_tripped_yet_is_tripped_when_the_line_is_b
         assert (await house.control.line()).stopped
 
 
-async def test_a_fault_that_keeps_coming_back_trips_the_latch(autojump_clock) -> None:
+async def test_a_fault_that_keeps_coming_back_trips_the_latch(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         number = 0
@@ -134,7 +139,7 @@ async def test_a_fault_that_keeps_coming_back_trips_the_latch(autojump_clock) ->
                 await house.say("acme", house.oom("acme", number))
                 number += 1
                 await trio.sleep(1)
-            await trio.sleep(90_000)  # a day and more: the bound on one resource is over
+            await trio.sleep(90_000)  # noqa: ASYNC116 - a day and more: the bound on one resource is over
             house.cloud.change_elsewhere(service_name("acme"), MEMORY, "512Mi")
 
         codes = [row["code"] for row in await house.payloads("acme", "decided")]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.errors import InvalidInput, NoSuchTenant, StoreUnavailable
 from autonomics.testing.house import House, open_house, payload_of, service_name
@@ -30,7 +32,9 @@ async def answers(house: House, tenant: str) -> list[str]:
 @pytest.mark.parametrize(
     "scope", ["line", "tenant:acme", f"recipe:{RECIPE}", f"resource:{service_name('acme')}"]
 )
-async def test_a_stop_refuses_the_acts_of_its_scope_and_no_other(scope, autojump_clock) -> None:
+async def test_a_stop_refuses_the_acts_of_its_scope_and_no_other(
+    scope: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.create("birch")
@@ -48,7 +52,9 @@ async def test_a_stop_refuses_the_acts_of_its_scope_and_no_other(scope, autojump
         assert Counter(await house.kinds("acme"))["intent"] == 0
 
 
-async def test_a_refused_act_may_be_asked_for_again_after_the_clearing(autojump_clock) -> None:
+async def test_a_refused_act_may_be_asked_for_again_after_the_clearing(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         await stop(house)
@@ -64,7 +70,9 @@ async def test_a_refused_act_may_be_asked_for_again_after_the_clearing(autojump_
 
 
 @pytest.mark.parametrize("cut", [False, True])
-async def test_a_stop_and_its_clearing_survive_a_restart(cut, autojump_clock) -> None:
+async def test_a_stop_and_its_clearing_survive_a_restart(
+    cut: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         await stop(house)
@@ -84,7 +92,7 @@ async def test_a_stop_and_its_clearing_survive_a_restart(cut, autojump_clock) ->
         assert (await house.control.health()).readiness == "ready", "one tenant is not the line"
 
 
-async def test_health_says_that_the_line_is_stopped(autojump_clock) -> None:
+async def test_health_says_that_the_line_is_stopped(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await stop(house)
         assert (await house.control.health()).readiness == "line_stopped"
@@ -92,7 +100,7 @@ async def test_health_says_that_the_line_is_stopped(autojump_clock) -> None:
         assert (await house.control.health()).readiness == "ready"
 
 
-async def test_a_second_stop_keeps_the_first_reason(autojump_clock) -> None:
+async def test_a_second_stop_keeps_the_first_reason(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await stop(house)
         line = await house.control.stop_line("line", "fire", "you")
@@ -102,17 +110,17 @@ async def test_a_second_stop_keeps_the_first_reason(autojump_clock) -> None:
 
 
 @pytest.mark.parametrize("missing", range(3))
-async def test_a_clearing_needs_all_three_texts(missing, autojump_clock) -> None:
+async def test_a_clearing_needs_all_three_texts(missing: Any, autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await stop(house)
-        texts = [text if at != missing else " " for at, text in enumerate(TEXTS)]
+        cause, fix, prevention = (text if at != missing else " " for at, text in enumerate(TEXTS))
 
         with pytest.raises(InvalidInput, match="not empty"):
-            await house.control.clear_line("line", *texts, "me")
+            await house.control.clear_line("line", cause, fix, prevention, "me")
         assert (await house.control.line()).stopped
 
 
-async def test_scopes_that_nobody_knows_and_stops_that_are_none(autojump_clock) -> None:
+async def test_scopes_that_nobody_knows_and_stops_that_are_none(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         with pytest.raises(InvalidInput, match="scope"):
             await stop(house, "everything")
@@ -124,7 +132,7 @@ async def test_scopes_that_nobody_knows_and_stops_that_are_none(autojump_clock) 
             await clear(house)
 
 
-async def test_each_change_of_the_line_is_a_receipt(autojump_clock) -> None:
+async def test_each_change_of_the_line_is_a_receipt(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await stop(house)
         await clear(house)
@@ -138,7 +146,7 @@ async def test_each_change_of_the_line_is_a_receipt(autojump_clock) -> None:
 
 
 async def test_an_intent_that_was_planned_before_a_stop_is_never_committed_after_it(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     for wait_s in (0.0, 0.4, 0.9, 1.0, 1.1, 1.6, 2.1, 2.6):
         async with open_house() as house:
@@ -165,7 +173,7 @@ async def test_an_intent_that_was_planned_before_a_stop_is_never_committed_after
 
 
 async def test_an_intent_that_is_not_begun_when_the_line_stops_ends_without_effect(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -188,7 +196,7 @@ async def test_an_intent_that_is_not_begun_when_the_line_stops_ends_without_effe
 
 
 async def test_a_stop_while_the_store_is_away_holds_at_once_and_is_remembered_later(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -209,7 +217,7 @@ async def test_a_stop_while_the_store_is_away_holds_at_once_and_is_remembered_la
         assert [row.scope for row in (await house.control.line()).stops] == ["line"]
 
 
-async def test_a_line_that_can_not_be_read_counts_as_tripped(autojump_clock) -> None:
+async def test_a_line_that_can_not_be_read_counts_as_tripped(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await stop(house, "recipe:one")
@@ -238,7 +246,7 @@ async def test_a_line_that_can_not_be_read_counts_as_tripped(autojump_clock) -> 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_after_a_clearing_that_nobody_heard_of_the_log_alone_can_tell(
-    moment, autojump_clock
+    moment: Any, autojump_clock: MockClock
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -258,7 +266,7 @@ async def test_after_a_clearing_that_nobody_heard_of_the_log_alone_can_tell(
 
 
 async def test_a_tenant_hears_of_a_stop_however_its_watchdog_comes_and_goes(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     for seed in range(5):
         async with open_house(seed=seed) as house:
@@ -276,3 +284,49 @@ async def test_a_tenant_hears_of_a_stop_however_its_watchdog_comes_and_goes(
 
             events = [row["event"] for row in await house.payloads("acme", "gate")]
             assert events == ["stopped", "cleared"]
+
+
+async def test_a_decision_that_waits_behind_a_stop_is_taken_back_and_decided_anew(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        await house.create("acme")
+        await house.create("birch")
+        await house.say("acme", house.oom("acme", 0))
+        house.cloud.script("run.services.get", Late(0.5))
+        accepted = await house.tell("acme", house.oom("acme", 1))
+        async with trio.open_nursery() as nursery:
+            house.faults.hold()
+            nursery.start_soon(house.tell, "birch", {"a": 1})  # its commit is under way
+            await trio.sleep(0.6)  # the decision to act waits for the next one
+            nursery.start_soon(stop, house)
+            await trio.testing.wait_all_tasks_blocked()
+            house.faults.release()
+        await trio.sleep(5)
+
+        family = await house.control.related(accepted.receipt.id)
+        assert [view.kind for view in family] == ["received", "decided"]
+        assert payload_of(family[1])["code"] == "line_stopped"
+        assert not house.cloud.effects
+
+
+async def test_a_decision_that_waits_behind_a_clearing_is_planned_under_the_new_generation(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        await house.create("acme")
+        await stop(house, "recipe:another")
+        await house.say("acme", house.oom("acme", 0))
+        house.cloud.script("run.services.get", Late(0.5))
+        accepted = await house.tell("acme", house.oom("acme", 1))
+        async with trio.open_nursery() as nursery:
+            house.faults.hold()
+            nursery.start_soon(clear, house, "recipe:another")
+            await trio.sleep(0.6)
+            house.faults.release()
+        await house.settle(2000)
+
+        family = await house.control.related(accepted.receipt.id)
+        assert [view.kind for view in family].count("decided") == 1
+        assert payload_of(family[1])["policy"]["latch"]["generation"] == 2
+        assert len(house.cloud.effects) == 1

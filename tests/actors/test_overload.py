@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import Counter
 
 import trio
+from trio.testing import MockClock
 
+from autonomics.actors.message import Accepted
 from autonomics.errors import Overloaded
 from autonomics.testing.house import open_house
 from autonomics.testing.local_cloud import Hang
 
 
-async def test_a_full_tenant_refuses_at_once_and_decides_what_it_took(autojump_clock) -> None:
+async def test_a_full_tenant_refuses_at_once_and_decides_what_it_took(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house(open_signals=3) as house:
         await house.create("acme")
         await house.create("birch")
         house.cloud.script("run.services.get", Hang())  # the first decision waits for its facts
-        taken, refused = [], []
+        taken: list[Accepted] = []
+        refused: list[str] = []
 
         async def tell(number: int) -> None:
             try:
@@ -38,11 +43,11 @@ async def test_a_full_tenant_refuses_at_once_and_decides_what_it_took(autojump_c
         assert not (await house.say("acme", {"a": 1})).accepted.duplicate
 
 
-async def test_signals_that_are_being_committed_count_too(autojump_clock) -> None:
+async def test_signals_that_are_being_committed_count_too(autojump_clock: MockClock) -> None:
     async with open_house(open_signals=3) as house:
         await house.create("acme")
         house.faults.hold()
-        answers = []
+        answers: list[Accepted | None] = []
 
         async def tell() -> None:
             try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.actors.effect_registry import EffectRegistry, find_dry
 from autonomics.actors.platform_effect import PlatformEffector
@@ -19,13 +22,13 @@ async def use(house: House, count: int) -> None:
         await house.say("acme", {"n": number})
 
 
-async def report(house: House, used: int, limit: int) -> dict:
+async def report(house: House, used: int, limit: int) -> dict[str, Any]:
     body = {"kind": "quota", "quota": "signals", "used": used, "limit": limit}
     return payload_of((await house.say("acme", body)).decision)
 
 
 async def limit_of(house: House) -> int:
-    return (await house.control.tenant("acme")).quotas["signals"][1]
+    return (await house.tenant("acme")).quotas["signals"][1]
 
 
 def effector_of(house: House, governor: str | None = None) -> PlatformEffector:
@@ -34,7 +37,7 @@ def effector_of(house: House, governor: str | None = None) -> PlatformEffector:
     return PlatformEffector(handle, router=named(ROUTER), governor=who, clock=virtual_now)
 
 
-def planned(call: str = "platform.quotas.raise", limit: object = 60, before: int = 40,
+def planned(call: str = "platform.quotas.raise", limit: Any = 60, before: int = 40,
             key: str = "k", resource: str = "quotas/signals") -> PlannedCall:  # fmt: skip
     return PlannedCall(
         call=call,
@@ -48,19 +51,21 @@ def planned(call: str = "platform.quotas.raise", limit: object = 60, before: int
     )
 
 
-async def test_a_contract_may_set_other_limits_than_the_price_plan(autojump_clock) -> None:
+async def test_a_contract_may_set_other_limits_than_the_price_plan(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         made = await house.create("acme", {"signals": 40, "acts": 0})
 
         assert made.tenant.quotas["signals"][1] == 40
-        quotas = (await house.control.tenant("acme")).quotas
+        quotas = (await house.tenant("acme")).quotas
         assert (quotas["signals"], quotas["acts"]) == ((0, 40), (0, 0))
         await house.restart()
         await trio.sleep(1)
         assert await limit_of(house) == 40
 
 
-async def test_a_quota_that_is_nearly_used_up_is_raised_by_half(autojump_clock) -> None:
+async def test_a_quota_that_is_nearly_used_up_is_raised_by_half(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 10})
         await use(house, 8)
@@ -79,7 +84,7 @@ async def test_a_quota_that_is_nearly_used_up_is_raised_by_half(autojump_clock) 
         assert await limit_of(house) == 15
 
 
-async def test_a_raise_that_did_not_last_is_restored(autojump_clock) -> None:
+async def test_a_raise_that_did_not_last_is_restored(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 10})
         await use(house, 8)
@@ -96,7 +101,7 @@ async def test_a_raise_that_did_not_last_is_restored(autojump_clock) -> None:
         assert events == ["quota_raised", "quota_restored"]
 
 
-async def test_a_quota_of_acts_refuses_when_it_is_used_up(autojump_clock) -> None:
+async def test_a_quota_of_acts_refuses_when_it_is_used_up(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme", {"acts": 1})
         first = payload_of((await house.run_out_of_memory("acme")).decision)
@@ -104,10 +109,10 @@ async def test_a_quota_of_acts_refuses_when_it_is_used_up(autojump_clock) -> Non
         second = payload_of((await house.run_out_of_memory("acme", "search")).decision)
 
         assert (first["answer"], second["code"]) == ("act", "quota_exhausted")
-        assert (await house.control.tenant("acme")).quotas["acts"] == (1, 1)
+        assert (await house.tenant("acme")).quotas["acts"] == (1, 1)
 
 
-async def test_a_raise_stops_at_the_ceiling_of_the_price_plan(autojump_clock) -> None:
+async def test_a_raise_stops_at_the_ceiling_of_the_price_plan(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         effector = effector_of(house)
@@ -118,7 +123,9 @@ async def test_a_raise_stops_at_the_ceiling_of_the_price_plan(autojump_clock) ->
         assert done.detail == {"limit": 5_000_000}
 
 
-async def test_one_key_raises_once_and_an_old_answer_changes_nothing_back(autojump_clock) -> None:
+async def test_one_key_raises_once_and_an_old_answer_changes_nothing_back(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 40})
         router = house.service.runtime.named(ROUTER)
@@ -134,7 +141,9 @@ async def test_one_key_raises_once_and_an_old_answer_changes_nothing_back(autoju
         assert len([key for key in keys if key]) == len({key for key in keys if key})
 
 
-async def test_what_the_platform_can_not_do_has_failed_before_it_began(autojump_clock) -> None:
+async def test_what_the_platform_can_not_do_has_failed_before_it_began(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 40})
         effector = effector_of(house)
@@ -150,12 +159,14 @@ async def test_what_the_platform_can_not_do_has_failed_before_it_began(autojump_
             with pytest.raises(EffectFailed):
                 await effector.call(call)
         assert await limit_of(house) == 40
+        router = house.service.runtime.named(ROUTER)
         with pytest.raises(InvalidInput, match="quota"):
-            router = house.service.runtime.named(ROUTER)
             await router.call(SetQuota(house.handles["acme"], "dreams", 1, "k"))
 
 
-async def test_reading_back_tells_whether_the_limit_is_as_planned(autojump_clock) -> None:
+async def test_reading_back_tells_whether_the_limit_is_as_planned(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 40})
         effector = effector_of(house)
@@ -165,13 +176,13 @@ async def test_reading_back_tells_whether_the_limit_is_as_planned(autojump_clock
         assert await effector.read_back(planned()) == "applied"
 
 
-async def test_a_fact_about_a_quota_is_what_is_used_of_it(autojump_clock) -> None:
+async def test_a_fact_about_a_quota_is_what_is_used_of_it(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 40, "recipes": 0})
         await use(house, 10)
         effector = effector_of(house)
 
-        async def read(quota: str):
+        async def read(quota: str) -> Any:
             args = {"quota": quota}
             call = "platform.quotas.get"
             return await effector.read(
@@ -199,6 +210,7 @@ async def test_a_call_that_nobody_serves_fails_and_a_fact_that_nobody_reads_has_
     fact = await registry.read(
         FactRequest(name="x", call="moon.get", args={}, timeout_s=1.0, max_age_s=1)
     )
+    assert fact.error is not None
     assert "no reader" in fact.error
 
 

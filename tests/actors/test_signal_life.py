@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.errors import CallTimedOut, InvalidInput, NoSuchTenant
 from autonomics.receipts.leaf import decode_leaf
 from autonomics.recipes.history import History
-from autonomics.recipes.record import parse_decided, parse_payload, parse_received
+from autonomics.recipes.record import Received, parse_decided, parse_payload, parse_received
 from autonomics.recipes.replay import replay
 from autonomics.testing.house import open_house, payload_of, service_name
 from autonomics.testing.local_cloud import Hang
@@ -16,7 +17,7 @@ from autonomics.testing.local_cloud import Hang
 LIFE = ["received", "decided", "intent", "outcome", "verified"]
 
 
-async def test_a_signal_without_a_recipe_is_received_and_decided(autojump_clock) -> None:
+async def test_a_signal_without_a_recipe_is_received_and_decided(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
 
@@ -30,7 +31,7 @@ async def test_a_signal_without_a_recipe_is_received_and_decided(autojump_clock)
         assert leaf.digest == decision["digest"]
 
 
-async def test_an_act_leaves_its_whole_life_in_receipts(autojump_clock) -> None:
+async def test_an_act_leaves_its_whole_life_in_receipts(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
 
@@ -44,7 +45,7 @@ async def test_an_act_leaves_its_whole_life_in_receipts(autojump_clock) -> None:
         assert payload_of(family[4])["result"] == "effective"
 
 
-async def test_each_receipt_names_the_one_before_it_as_its_cause(autojump_clock) -> None:
+async def test_each_receipt_names_the_one_before_it_as_its_cause(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
 
@@ -59,7 +60,7 @@ async def test_each_receipt_names_the_one_before_it_as_its_cause(autojump_clock)
         assert leaves[1].digest == leaves[2].digest == payload_of(family[1])["digest"]
 
 
-async def test_a_decision_and_its_intent_share_one_commit(autojump_clock) -> None:
+async def test_a_decision_and_its_intent_share_one_commit(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.say("acme", house.oom("acme", 0))
@@ -74,16 +75,21 @@ async def test_a_decision_and_its_intent_share_one_commit(autojump_clock) -> Non
         assert kinds[-3:] == ["received", "decided", "intent"]
 
 
-async def test_a_decision_comes_out_the_same_when_it_is_made_again(autojump_clock) -> None:
+async def test_a_decision_comes_out_the_same_when_it_is_made_again(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.run_out_of_memory("acme")
         await house.say("acme", {"noise": 1})
         assert await house.settle(2000)
 
-        history, received, statuses = History.empty(), {}, []
+        history = History.empty()
+        received: dict[int, Received] = {}
+        statuses: list[str] = []
         for view in await house.log("acme"):
             leaf = decode_leaf(view.leaf)
+            assert view.payload is not None
             if view.kind == "received":
                 received[view.seq] = parse_received(view.payload)
             elif view.kind == "decided":
@@ -95,7 +101,7 @@ async def test_a_decision_comes_out_the_same_when_it_is_made_again(autojump_cloc
         assert statuses == ["same"] * 3
 
 
-async def test_signals_of_one_tenant_are_decided_in_order(autojump_clock) -> None:
+async def test_signals_of_one_tenant_are_decided_in_order(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         async with trio.open_nursery() as nursery:
@@ -109,7 +115,7 @@ async def test_signals_of_one_tenant_are_decided_in_order(autojump_clock) -> Non
         assert decided == received
 
 
-async def test_a_caller_that_gives_up_leaves_its_signal_accepted(autojump_clock) -> None:
+async def test_a_caller_that_gives_up_leaves_its_signal_accepted(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         await house.say("acme", house.oom("acme", 0))
@@ -124,7 +130,7 @@ async def test_a_caller_that_gives_up_leaves_its_signal_accepted(autojump_clock)
 
 
 async def test_what_is_no_signal_and_who_is_no_tenant_are_refused_at_the_door(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -138,7 +144,7 @@ async def test_what_is_no_signal_and_who_is_no_tenant_are_refused_at_the_door(
         assert "received" not in await house.kinds("acme")
 
 
-async def test_a_receipt_can_be_asked_for_by_its_id_alone(autojump_clock) -> None:
+async def test_a_receipt_can_be_asked_for_by_its_id_alone(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         decided = await house.say("acme", {"a": 1})

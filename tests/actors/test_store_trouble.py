@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.errors import CallTimedOut, StoreUnavailable
 from autonomics.testing.house import House, open_house, payload_of, service_name
@@ -20,7 +22,9 @@ async def lose_store(house: House) -> None:
 
 
 @pytest.mark.parametrize(("moment", "count"), [("before", 0), ("after", 1)])
-async def test_a_failed_commit_is_said_at_once(moment, count, autojump_clock) -> None:
+async def test_a_failed_commit_is_said_at_once(
+    moment: Any, count: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.faults.fail_next(moment)
@@ -36,7 +40,7 @@ async def test_a_failed_commit_is_said_at_once(moment, count, autojump_clock) ->
 
 
 async def test_while_the_store_is_away_all_is_refused_at_once_and_nobody_restarts(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -70,7 +74,9 @@ async def test_while_the_store_is_away_all_is_refused_at_once_and_nobody_restart
     "path", ["tenants/router", "tenants/warden", "tenants/pool", "ledger/keyring", "control/line",
              "ledger/platform", "ledger/doorkeeper"]
 )  # fmt: skip
-async def test_whoever_dies_while_the_store_is_away_is_back_with_it(path, autojump_clock) -> None:
+async def test_whoever_dies_while_the_store_is_away_is_back_with_it(
+    path: str, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         made = await house.create("acme")
         await lose_store(house)
@@ -88,7 +94,7 @@ async def test_whoever_dies_while_the_store_is_away_is_back_with_it(path, autoju
 
 
 async def test_an_outcome_that_came_while_the_store_was_away_is_written_once(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -109,7 +115,7 @@ async def test_an_outcome_that_came_while_the_store_was_away_is_written_once(
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("nth", range(1, 7))
 async def test_a_failure_of_any_commit_of_a_signals_life_leaves_each_receipt_once(
-    moment, nth, autojump_clock
+    moment: Any, nth: Any, autojump_clock: MockClock
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -131,7 +137,9 @@ async def test_a_failure_of_any_commit_of_a_signals_life_leaves_each_receipt_onc
 
 
 @pytest.mark.parametrize("outage_s", [0, 60])
-async def test_a_quota_raise_during_an_outage_is_no_riddle(outage_s, autojump_clock) -> None:
+async def test_a_quota_raise_during_an_outage_is_no_riddle(
+    outage_s: Any, autojump_clock: MockClock
+) -> None:
     async with open_house() as house:
         await house.create("acme", {"signals": 5})
         for number in range(3):
@@ -150,10 +158,10 @@ async def test_a_quota_raise_during_an_outage_is_no_riddle(outage_s, autojump_cl
         assert not (await house.control.line()).stopped
         (raised,) = await house.payloads("platform", "entitlement")
         assert (raised["limit_before"], raised["limit"]) == (5, 7)
-        assert (await house.control.tenant("acme")).quotas["signals"][1] == 7
+        assert (await house.tenant("acme")).quotas["signals"][1] == 7
 
 
-async def test_a_slow_store_only_takes_longer(autojump_clock) -> None:
+async def test_a_slow_store_only_takes_longer(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         house.faults.before_s = 3.0
@@ -169,7 +177,7 @@ async def test_a_slow_store_only_takes_longer(autojump_clock) -> None:
         assert (await house.tell("acme", {"a": 2}, "slow")).duplicate
 
 
-async def test_one_commit_serves_all_who_wait(autojump_clock) -> None:
+async def test_one_commit_serves_all_who_wait(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         for tenant in ("acme", "birch", "cedar"):
             await house.create(tenant)
@@ -184,7 +192,7 @@ async def test_one_commit_serves_all_who_wait(autojump_clock) -> None:
         assert house.faults.commits - before < 12
 
 
-async def test_grown_logs_are_signed_on_time(autojump_clock) -> None:
+async def test_grown_logs_are_signed_on_time(autojump_clock: MockClock) -> None:
     async with open_house(checkpoint_every_s=1.0) as house:
         await house.create("acme")
         decided = await house.say("acme", {"a": 1})

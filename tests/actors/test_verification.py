@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.receipts.leaf import decode_leaf
 from autonomics.testing.house import House, open_house, payload_of, service_name
@@ -22,7 +25,7 @@ async def family_kinds(house: House, receipt_id: str) -> list[str]:
     return [view.kind for view in await house.control.related(receipt_id)]
 
 
-async def test_an_act_is_verified_after_the_recipes_wait(autojump_clock) -> None:
+async def test_an_act_is_verified_after_the_recipes_wait(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         decision_id = await act(house)
@@ -33,7 +36,7 @@ async def test_an_act_is_verified_after_the_recipes_wait(autojump_clock) -> None
         assert await family_kinds(house, decision_id) == LIFE
 
 
-async def test_the_operators_cap_shortens_the_wait(autojump_clock) -> None:
+async def test_the_operators_cap_shortens_the_wait(autojump_clock: MockClock) -> None:
     async with open_house(verify_wait_cap_s=2.0) as house:
         await house.create("acme")
         decision_id = await act(house)
@@ -42,7 +45,7 @@ async def test_the_operators_cap_shortens_the_wait(autojump_clock) -> None:
         assert await family_kinds(house, decision_id) == LIFE
 
 
-async def test_an_act_in_vain_is_rolled_back(autojump_clock) -> None:
+async def test_an_act_in_vain_is_rolled_back(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         decision_id = await act(house)
@@ -63,7 +66,7 @@ async def test_an_act_in_vain_is_rolled_back(autojump_clock) -> None:
 
 @pytest.mark.parametrize("role", ["governor", "executor", "receipt_writer"])
 async def test_a_death_at_any_step_of_a_roll_back_leaves_each_receipt_once(
-    role, autojump_clock
+    role: str, autojump_clock: MockClock
 ) -> None:
     for at_s in (898.9, 899.1):
         async with open_house() as house:
@@ -81,7 +84,7 @@ async def test_a_death_at_any_step_of_a_roll_back_leaves_each_receipt_once(
             assert house.cloud.doubled_effects() == {}
 
 
-async def test_a_roll_back_waits_until_the_line_goes_on(autojump_clock) -> None:
+async def test_a_roll_back_waits_until_the_line_goes_on(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         await house.create("acme")
         decision_id = await act(house)
@@ -96,7 +99,9 @@ async def test_a_roll_back_waits_until_the_line_goes_on(autojump_clock) -> None:
         assert (await family_kinds(house, decision_id))[-1] == "rolled_back"
 
 
-async def test_a_roll_back_planned_before_a_stop_is_planned_anew_after_it(autojump_clock) -> None:
+async def test_a_roll_back_planned_before_a_stop_is_planned_anew_after_it(
+    autojump_clock: MockClock,
+) -> None:
     for wait_s in (0.1, 0.5, 0.9, 1.2):
         async with open_house() as house:
             await house.create("acme")
@@ -116,7 +121,9 @@ async def test_a_roll_back_planned_before_a_stop_is_planned_anew_after_it(autoju
             assert family == [*LIFE, "intent", "outcome", "rolled_back"]
 
 
-async def test_a_world_that_can_not_be_read_leaves_the_effect_unknown(autojump_clock) -> None:
+async def test_a_world_that_can_not_be_read_leaves_the_effect_unknown(
+    autojump_clock: MockClock,
+) -> None:
     async with open_house() as house:
         await house.create("acme")
         decision_id = await act(house)
@@ -130,7 +137,7 @@ async def test_a_world_that_can_not_be_read_leaves_the_effect_unknown(autojump_c
 
 
 async def test_pending_verifications_look_now_and_then_and_not_with_every_message(
-    autojump_clock,
+    autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
         await house.create("acme")
@@ -152,7 +159,7 @@ async def test_pending_verifications_look_now_and_then_and_not_with_every_messag
     [(Fail("403 PERMISSION_DENIED"), "failed"), (Hang(has_effect=False), "timed_out")],
 )
 async def test_an_act_that_failed_is_neither_verified_nor_rolled_back(
-    fault, result, autojump_clock
+    fault: Any, result: Any, autojump_clock: MockClock
 ) -> None:
     async with open_house() as house:
         await house.create("acme")

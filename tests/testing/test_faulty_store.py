@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from autonomics.errors import StoreUnavailable
 from autonomics.receipts.store import Commit, Store
@@ -26,7 +29,7 @@ async def commit_one(store: Store, text: str = "a") -> None:
 
 
 @pytest.mark.parametrize(("moment", "size"), [("before", 0), ("after", 2)])
-async def test_a_commit_fails_before_or_after_it_became_durable(moment, size) -> None:
+async def test_a_commit_fails_before_or_after_it_became_durable(moment: Any, size: Any) -> None:
     medium, faults = MemoryMedium(), StoreFaults()
     store = FaultyStore(medium, faults)
     await store.open()
@@ -70,7 +73,9 @@ async def test_a_medium_that_is_away_can_be_neither_opened_nor_read() -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_held_commit_waits_until_it_is_released(moment, autojump_clock) -> None:
+async def test_a_held_commit_waits_until_it_is_released(
+    moment: Any, autojump_clock: MockClock
+) -> None:
     medium, faults = MemoryMedium(), StoreFaults()
     store = FaultyStore(medium, faults)
     await store.open()
@@ -84,7 +89,7 @@ async def test_a_held_commit_waits_until_it_is_released(moment, autojump_clock) 
     assert medium.logs[ACME].head.size == 2
 
 
-async def test_a_slow_commit_takes_its_time(autojump_clock) -> None:
+async def test_a_slow_commit_takes_its_time(autojump_clock: MockClock) -> None:
     faults = StoreFaults(before_s=2.0, after_s=3.0)
     store = FaultyStore(MemoryMedium(), faults)
     await store.open()

@@ -190,10 +190,10 @@ _RECIPE_PATTERNS = {
     "version": re.compile(r"[!-~]{1,63}"),
     "digest": _HEX32,
 }
-_REQUIRED = frozenset(
+REQUIRED_KEYS = frozenset(
     ("v", "log", "seq", "prev", "epoch", "ts", "kind", "actor", "cause", "commit", "payload_type")
 )
-_OPTIONAL = frozenset(("idem", "recipe", "digest", "trace", "ref"))
+OPTIONAL_KEYS = frozenset(("idem", "recipe", "digest", "trace", "ref"))
 
 
 def parse_leaf(data: bytes) -> dict[str, Any]:
@@ -209,9 +209,9 @@ def parse_leaf(data: bytes) -> dict[str, Any]:
     leaf = cast("dict[str, Any]", value)
     if leaf.get("v") != LEAF_SCHEMA:
         raise Invalid(f"unknown schema v={leaf.get('v')!r:.40}")
-    if missing := _REQUIRED - leaf.keys():
+    if missing := REQUIRED_KEYS - leaf.keys():
         raise Invalid(f"leaf lacks {', '.join(sorted(missing))}")
-    if unknown := leaf.keys() - _REQUIRED - _OPTIONAL:
+    if unknown := leaf.keys() - REQUIRED_KEYS - OPTIONAL_KEYS:
         raise Invalid(f"leaf has unknown key {min(unknown)!r:.40}")
     for name, pattern in _PATTERNS.items():
         if name in leaf:

@@ -24,7 +24,15 @@ import attrs
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from autonomics.actors.message import Accepted, Decided, Inbound, ReceiptView, TenantCreated
+from autonomics.actors.message import (
+    Accepted,
+    Decided,
+    Inbound,
+    Principal,
+    ReceiptView,
+    TenantCreated,
+    TenantView,
+)
 from autonomics.actors.router_message import tenant_actor
 from autonomics.actors.source import Source
 from autonomics.actors.tree_control_plane import TreeControlPlane
@@ -88,7 +96,7 @@ class House:
     ingress: Callable[[TreeControlPlane], list[ChildSpec]]
     handles: dict[str, str] = attrs.field(factory=dict[str, str], init=False)
     fell: ExitReason | None = attrs.field(default=None, init=False)
-    _nursery: trio.Nursery
+    _nursery: trio.Nursery = attrs.field(alias="nursery")
     _service: Service | None = attrs.field(default=None, init=False)
     _leave: trio.Event = attrs.field(factory=trio.Event, init=False)
     _left: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -232,6 +240,18 @@ class House:
         await trio.sleep(1.0)
         return await self.say(tenant_id, self.oom(tenant_id, 1, service))
 
+    async def tenant(self, tenant_id: str) -> TenantView:
+        """Look at a tenant that is there."""
+        found = await self.control.tenant(tenant_id)
+        assert found is not None, f"there is no tenant {tenant_id}"
+        return found
+
+    async def holder(self, secret: str) -> Principal:
+        """Find who holds a key that somebody holds."""
+        found = await self.control.authenticate(secret)
+        assert found is not None, "nobody holds this key"
+        return found
+
     # What it has written
 
     async def log(self, name: str) -> list[ReceiptView]:
@@ -264,7 +284,8 @@ def service_name(tenant_id: str, service: str = "checkout") -> str:
 
 def is_idle(node: TreeNode) -> bool:
     """Tell whether nobody in the tree has mail, an undecided signal or an open act."""
-    detail = cast("dict[str, object]", node.detail) if isinstance(node.detail, dict) else {}
+    found = node.detail
+    detail = cast("dict[str, object]", found) if isinstance(found, dict) else {}
     is_open = any(detail.get(name) for name in ("undecided", "open_acts", "open", "running"))
     if is_open or node.mailbox_depth or node.state not in ("running", "stopped"):
         return False
