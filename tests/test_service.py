@@ -17,7 +17,13 @@ from trio.testing import MockClock
 from autonomics.actors.message import Accepted
 from autonomics.actors.tree_control_plane import TreeControlPlane
 from autonomics.config import Settings, load_settings
-from autonomics.errors import DataFolderBusy, StartFailed, StoreUnavailable, StoreUnusable
+from autonomics.errors import (
+    DataFolderBusy,
+    InvalidConfig,
+    StartFailed,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from autonomics.runtime import Worker
 from autonomics.service import (
     Doors,
@@ -300,3 +306,18 @@ async def test_a_service_on_a_data_folder_has_its_doors_and_outlives_its_writer(
             with trio.fail_after(20):
                 while not (await service.control.line()).stops:
                     await trio.sleep(0.05)
+
+
+def test_a_store_without_its_signing_key_is_refused(tmp_path: Path) -> None:
+    with open_parts(settings_in(tmp_path)) as found:
+        trio.run(open_and_close, found)
+    (tmp_path / "data" / "signing-key").unlink()
+    before = {path.name for path in (tmp_path / "data").iterdir()}
+    with pytest.raises(InvalidConfig, match="put it back"), open_parts(settings_in(tmp_path)):
+        raise AssertionError("it must not open")
+    assert {path.name for path in (tmp_path / "data").iterdir()} == before
+
+
+async def open_and_close(found: Parts) -> None:
+    async with open_service(found):
+        await trio.lowlevel.checkpoint()

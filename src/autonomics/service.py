@@ -37,7 +37,7 @@ from autonomics.actors.tenant_tree import TenantRoom, tenant_supervisor
 from autonomics.actors.tree_control_plane import TreeControlPlane, TreeFacts
 from autonomics.actors.warden import Warden
 from autonomics.config import Settings
-from autonomics.errors import StartFailed
+from autonomics.errors import InvalidConfig, StartFailed
 from autonomics.integrations.signing_key_file import open_signing_key
 from autonomics.receipts import verify
 from autonomics.receipts.signer import Signer
@@ -124,6 +124,7 @@ def open_parts(
     if settings.store == "sqlite":
         check_header(path)  # before the folder is touched: a foreign file stays as it was found
     with open_data_folder(settings.data) as folder:
+        _expect_key_beside_store(settings, folder)
         source = system_source()
         signer = open_signing_key(folder.signing_key_path, source.random_bytes(32))
         yield Parts(
@@ -135,6 +136,16 @@ def open_parts(
             readers=dict(readers or {}),
             write_event=write_event,
             ingress=_no_doors if doors is None else partial(_ingress, settings, doors),
+        )
+
+
+def _expect_key_beside_store(settings: Settings, folder: DataFolder) -> None:
+    """Refuse a store whose signing key is gone: a new key could not continue its checkpoints."""
+    has_store = settings.store == "sqlite" and folder.store_path.exists()
+    if has_store and not folder.signing_key_path.exists():
+        raise InvalidConfig(
+            f"expected {folder.signing_key_path} to be the key that signed the logs of "
+            f"{folder.store_path.name}, got no file: put it back from a backup"
         )
 
 

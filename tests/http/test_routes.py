@@ -473,3 +473,13 @@ def test_what_is_not_for_tenants_is_for_admins_alone() -> None:
     for route in ROUTES:
         assert route.roles == ALLOWED.get(route.name, {"operator", "admin"}), route.name
     assert len({route.name for route in ROUTES}) == len(ROUTES)
+
+
+async def test_the_platforms_own_log_is_exported_for_admins_alone(house: House) -> None:
+    async with house.client("admin") as client:
+        export = await client.get("/v1/tenants/platform/export")
+        vkey = await client.get("/v1/tenants/platform/vkey")
+    assert (export.status_code, vkey.status_code) == (200, 200)
+    assert "/platform+" in vkey.text
+    async with house.client("tenant") as client:
+        assert (await client.get("/v1/tenants/platform/export")).status_code == 404

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from autonomics.actors.message import PLATFORM
 from autonomics.errors import InvalidInput
 from autonomics.http.bundle import MEDIA_TYPE, stream_tar
 from autonomics.http.exchange import TEXT, Answer, Exchange
@@ -73,11 +74,20 @@ def _changing(verb: str) -> Callable[[Exchange], Awaitable[Answer]]:
     return answer_change
 
 
+async def _log_of(exchange: Exchange) -> tuple[str, str]:
+    """Return what names a log, and its short name; the platform's own is for admins."""
+    named = exchange.args["tenant_id"]
+    if named == PLATFORM and exchange.principal.role in ADMINS:
+        return PLATFORM, PLATFORM
+    tenant = await exchange.tenant(named)
+    return tenant.id, tenant.handle
+
+
 async def answer_export(exchange: Exchange) -> Answer:
     """Return the tenant's whole log as a tar of the bundle folder."""
-    tenant = await exchange.tenant(exchange.args["tenant_id"])
-    files = await exchange.control.export(tenant.id)
-    name = f'attachment; filename="{tenant.handle}.tar"'
+    log, short_name = await _log_of(exchange)
+    files = await exchange.control.export(log)
+    name = f'attachment; filename="{short_name}.tar"'
     return Answer(
         body=stream_tar(files), media_type=MEDIA_TYPE, headers={"Content-Disposition": name}
     )
@@ -85,8 +95,8 @@ async def answer_export(exchange: Exchange) -> Answer:
 
 async def answer_vkey(exchange: Exchange) -> Answer:
     """Return the key under which the tenant's checkpoints are signed."""
-    tenant = await exchange.tenant(exchange.args["tenant_id"])
-    vkey = await exchange.control.verifier_key(tenant.id)
+    log, _ = await _log_of(exchange)
+    vkey = await exchange.control.verifier_key(log)
     return Answer(body=f"{vkey.rstrip()}\n".encode(), media_type=TEXT)
 
 
