@@ -6,6 +6,7 @@ What it wants becomes true when it comes back to it as a committed receipt.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import attrs
@@ -110,6 +111,7 @@ class Governor(Actor):
         self._holding: Holding | None = None
         self._pending: _Pending | None = None
         self._stale_generation = -1
+        self._rest_at: datetime | None = None
         self._is_caught_up = False
 
     async def init(self) -> Continue:
@@ -176,6 +178,8 @@ class Governor(Actor):
                 if act is not None and act.asked == "wait":
                     act.asked = ""
                 self._do_what_is_due()
+            case "rest":
+                self._do_what_is_due()
             case _:
                 pass
 
@@ -195,6 +199,14 @@ class Governor(Actor):
             self._decide_next(self._holding)
             for act in list(self._fold.acts.values()):
                 self._advance(act)
+            self._rest()
+
+    def _rest(self) -> None:
+        """Have the end of the recovery window noticed also if nobody says a word until then."""
+        quiet_at = self._fold.quiet_at
+        if quiet_at is not None and quiet_at != self._rest_at:
+            self._rest_at = quiet_at
+            self.send_after((quiet_at - self._source.clock()).total_seconds(), "rest")
 
     # Decisions
 
