@@ -244,10 +244,6 @@ class GateReport:
         has_permit = any(verdict.ruling is Ruling.PERMITS for verdict in self.verdicts)
         return has_permit and self.refusal is None
 
-    def record(self) -> list[dict[str, object]]:
-        """Give the form that goes into receipts and digests."""
-        return [verdict.record() for verdict in self.verdicts]
-
 
 def evaluate_gates(act: GateContext, gates: Sequence[Gate] = GATES) -> GateReport:
     """Ask every gate about the act.

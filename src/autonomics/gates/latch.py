@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import cast
+from typing import assert_never, cast
 
 from attrs import evolve, field, frozen
 
@@ -53,6 +53,8 @@ class Scope:
                 return self.name == recipe
             case ScopeKind.RESOURCE:
                 return self.name == resource
+            case _:
+                assert_never(self.kind)
 
 
 LINE = Scope(ScopeKind.LINE)
