@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from autonomics.errors import CallTimedOut, InvalidInput, NoSuchTenant
+from autonomics.receipts import verify
 from autonomics.receipts.leaf import decode_leaf
 from autonomics.recipes.history import History
 from autonomics.recipes.record import Received, parse_decided, parse_payload, parse_received
@@ -159,3 +160,30 @@ async def test_a_receipt_can_be_asked_for_by_its_id_alone(autojump_clock: MockCl
             await house.control.proof(f"{house.handles['acme']}.999")
         with pytest.raises(NoSuchTenant):
             await house.control.export("nobody")
+
+
+async def test_a_proof_of_one_receipt_convinces_a_stranger(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        await house.create("acme")
+        decided = await house.say("acme", {"a": 1})
+
+        proof = await house.control.proof(decided.decision.id)
+
+        trust = verify.gather_trust([await house.control.verifier_key("acme")], None)
+        assert verify.verify_proof(proof, trust).code == 10
+        stranger = verify.gather_trust([await house.control.verifier_key("platform")], None)
+        assert verify.verify_proof(proof, stranger).code != 10
+
+
+async def test_health_is_an_answer_also_while_the_ledger_starts(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        assert (await house.control.health()).readiness == "ready"
+        house.kill_path("disk/front")
+        seen: set[str] = set()
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+            seen.add((await house.control.health()).readiness)
+        await trio.sleep(3)
+        assert seen <= {"ready", "starting", "store_unavailable"}
+        assert seen & {"starting", "store_unavailable"}
+        assert (await house.control.health()).readiness == "ready"

@@ -32,7 +32,6 @@ from autonomics.actors.writer_message import (
     AwaitDecision,
     Follow,
     IntentRefused,
-    LogSize,
     More,
     Page,
 )
@@ -160,8 +159,6 @@ class ReceiptWriter(Actor):
                 if decision is not None:
                     return decision
                 self._decision_waits.setdefault(seq, []).append(reply_to)
-            case LogSize():
-                return self._known
             case _:
                 raise TypeError(f"expected entries to append, got {message!r}")
         return NO_REPLY

@@ -80,8 +80,3 @@ class Page:
 
     receipts: tuple[Receipt, ...]
     caught_up: bool
-
-
-@attrs.frozen
-class LogSize(Call[int]):
-    """Ask how many receipts the log has, as far as the writer knows."""

@@ -54,6 +54,12 @@ class StoreFaults:
         if gate is not None:
             gate.set()
 
+    def heal(self) -> None:
+        """Let everything work from now on."""
+        self.is_away, self.before_s, self.after_s = False, 0.0, 0.0
+        self._next.clear()
+        self.release()
+
     def take_fault(self) -> Moment | None:
         """Take the fault of the commit that begins now."""
         return self._next.popleft() if self._next else None

@@ -321,7 +321,7 @@ async def open_house(
             # Raised inside, a test's one failed assertion would come out as a group.
             failure = error
         with trio.CancelScope(shield=True):
-            house.faults.release()
+            house.faults.heal()
             await house.close()
     if failure is not None:
         raise failure
