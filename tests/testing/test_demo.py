@@ -89,8 +89,8 @@ def test_the_demo_takes_the_signals_of_a_folder(
     out = capsys.readouterr().out
     assert code == 0, out
     assert "0 lost, 0 doubled" in out
-    assert next_command() in out
-    assert (folder / "data" / "ledger.sqlite").is_file()
+    assert next_command(folder) in out
+    assert (folder / "ledger.sqlite").is_file()
     with pytest.raises(CommandFailed, match="new or empty"):
         run("--data", str(folder))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
@@ -73,9 +74,7 @@ def run_demo(options: Namespace) -> int:
     """Run the demo; 0 if nothing was lost or done twice, all verifies, and diagnosis was fast."""
     samples = read_samples(options.signals) if options.signals else None
     with _data_folder(options.data) as folder:
-        settings = load_settings(
-            {"data": folder / "data", "port": 0, "verify_wait_cap_s": 1.0}, environ={}
-        )
+        settings = load_settings({"data": folder, "port": 0, "verify_wait_cap_s": 1.0}, environ={})
         stream = sys.stderr if options.json else sys.stdout
         try:
             result, problems = trio.run(_Demo(settings, folder, samples, stream).run)
@@ -87,14 +86,16 @@ def run_demo(options: Namespace) -> int:
         sys.stdout.write("\n".join(describe_result(result)) + "\n")
         for problem in problems:
             sys.stdout.write(f"FAILED: {problem}\n")
-        sys.stdout.write(f"\nnext: {next_command()}\n")
+        sys.stdout.write(f"\nnext: {next_command(options.data)}\n")
     return 1 if problems else 0
 
 
-def next_command() -> str:
-    """Return what to type next, for this very installation."""
+def next_command(kept: Path | None) -> str:
+    """Return what to type next, for this very installation and the ledger that was kept."""
     program = Path(sys.executable).parent / "autonomics"
     shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    if kept is not None:
+        return f"{shown} receipts {TENANTS[0]} --data {shlex.quote(str(kept))}"
     return f"{shown} init && {shown} serve"
 
 
@@ -106,7 +107,10 @@ def _data_folder(given: Path | None) -> Generator[Path]:
         return
     if given.exists() and (not given.is_dir() or any(given.iterdir())):
         raise CommandFailed(f"expected {given} to be a new or empty folder, got one in use")
-    given.mkdir(parents=True, exist_ok=True)
+    try:
+        given.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(f"can't make the folder {given}: {error.strerror}") from None
     yield given
 
 
