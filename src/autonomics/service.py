@@ -46,7 +46,12 @@ from autonomics.recipes.effector import Effector, FactReader
 from autonomics.recipes.index import RecipeSet
 from autonomics.recipes.library import parse_library
 from autonomics.runtime import ActorRef, Crash, Runtime, Shutdown, open_runtime
-from autonomics.storage.data_folder import STORE_NAME, DataFolder, open_data_folder
+from autonomics.storage.data_folder import (
+    SOCKET_NAME,
+    STORE_NAME,
+    DataFolder,
+    open_data_folder,
+)
 from autonomics.storage.memory import MemoryMedium, MemoryStore
 from autonomics.storage.sqlite import SqliteStore
 from autonomics.storage.sqlite_schema import check_header
@@ -59,7 +64,6 @@ from autonomics.supervisors import (
 )
 
 ROOT = "root"
-SOCKET_NAME = "control.sock"
 
 
 def system_source() -> Source:

@@ -213,7 +213,9 @@ def test_a_problem_is_said_for_each_promise_that_is_not_kept() -> None:
     problems = list(demo.find_problems({"diagnosis_ms": {"mean": 500.0}}, finding))
     for part in ("lost: a", "twice: b", "1 of 2 logs", "receipt 3", "differently", "500"):
         assert any(part in problem for problem in problems), part
-    assert len(problems) == 6
+    assert "never killed: governor, executor, receipt_writer" in problems
+    assert "nothing was decided" in problems
+    assert len(problems) == 8
 
 
 def test_numbers_are_summarized() -> None:
@@ -275,7 +277,7 @@ def test_a_result_is_put_into_words() -> None:
         "diagnosis_ms": numbers,
         "signal_to_decision_ms": numbers,
     }
-    text = "\n".join(describe_result(result))
+    text = "\n".join(describe_result(result, ["governor"] * 3))
     assert "acts       none" in text
     assert "1 lost, 1 doubled" in text
 

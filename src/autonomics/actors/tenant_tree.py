@@ -17,7 +17,7 @@ from autonomics.actors.router_message import tenant_actor
 from autonomics.actors.source import Source
 from autonomics.recipes.effector import Effector, FactReader
 from autonomics.recipes.index import RecipeSet
-from autonomics.runtime import Address
+from autonomics.runtime import Address, Behaviour
 from autonomics.supervisors import ChildSpec, DynamicSupervisor, Supervisor
 
 
@@ -53,8 +53,8 @@ def tenant_supervisor(handle: str, room: TenantRoom) -> Supervisor:
         {**room.effectors, "platform": platform}, {**room.readers, "platform": platform}, clock
     )
 
-    def spec(role: str, start: Callable[[], object]) -> ChildSpec:
-        return ChildSpec(id=role, name=tenant_actor(handle, role), start=start)  # type: ignore[arg-type]
+    def spec(role: str, start: Callable[[], Behaviour]) -> ChildSpec:
+        return ChildSpec(id=role, name=tenant_actor(handle, role), start=start)
 
     return Supervisor(
         [

@@ -134,7 +134,6 @@ class Warden(Actor):
             if not self.runtime.is_stopping:
                 await self._quarantine(handle, ward, str(error))
             return
-        assert ref is not None, "a supervisor never ignores its start"
         self._watch(handle, ward, ref)
 
     def _watch(self, handle: str, ward: _Ward, ref: ActorRef) -> None:

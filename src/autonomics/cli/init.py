@@ -9,9 +9,10 @@ from typing import Any
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_text
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import KEY_NAME, STORE_NAME, open_in_process, read_settings
+from autonomics.cli.reach import open_in_process, read_settings
 from autonomics.config import Settings
 from autonomics.errors import CommandFailed
+from autonomics.storage.data_folder import KEY_NAME, STORE_NAME
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -11,15 +11,13 @@ from urllib.parse import quote
 from autonomics.cli.parser import USAGE
 from autonomics.config import Settings, load_settings
 from autonomics.errors import CommandFailed, DataFolderBusy, InvalidConfig, StartFailed
+from autonomics.storage.data_folder import KEY_NAME, SOCKET_NAME, STORE_NAME
 
 if TYPE_CHECKING:
     from autonomics.http.client import AsgiApp, Client
 
     Deed = Callable[[Client], Awaitable[Any]]
 
-STORE_NAME: Final = "ledger.sqlite"
-SOCKET_NAME: Final = "control.sock"
-KEY_NAME: Final = "signing-key"
 PATIENCE_S: Final = 5.0
 RETRY_S: Final = 0.05
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, cast
 
 from autonomics.cli.command import Command
 from autonomics.cli.parser import CommandParser
-from autonomics.cli.reach import SOCKET_NAME, STORE_NAME, describe_start, read_settings
+from autonomics.cli.reach import describe_start, read_settings
 from autonomics.config import Settings
 from autonomics.errors import CommandFailed, StartFailed
+from autonomics.storage.data_folder import SOCKET_NAME, STORE_NAME
 from autonomics.telemetry import Listener, declare, emit
 
 if TYPE_CHECKING:

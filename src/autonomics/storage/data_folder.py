@@ -14,6 +14,8 @@ from autonomics.errors import DataFolderBusy, InvalidConfig
 
 LOCK_NAME = "lock"
 STORE_NAME = "ledger.sqlite"
+KEY_NAME = "signing-key"
+SOCKET_NAME = "control.sock"
 
 
 @attrs.frozen
@@ -31,7 +33,7 @@ class DataFolder:
     @property
     def signing_key_path(self) -> Path:
         """Where the signing key's file is."""
-        return self.path / "signing-key"
+        return self.path / KEY_NAME
 
     def close(self) -> None:
         """Let go of the folder; nobody's number stays in it."""

@@ -59,6 +59,7 @@ SETTLE_WITHIN_S = 15.0
 QUOTA = "signals"
 QUOTA_LIMIT = 40
 MEAN_LIMIT_MS = 100.0
+KILLED = ("governor", "executor", "receipt_writer")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -77,13 +78,14 @@ def run_demo(options: Namespace) -> int:
         settings = load_settings({"data": folder, "port": 0, "verify_wait_cap_s": 1.0}, environ={})
         stream = sys.stderr if options.json else sys.stdout
         try:
-            result, problems = trio.run(_Demo(settings, folder, samples, stream).run)
+            result, finding = trio.run(_Demo(settings, folder, samples, stream).run)
         except StartFailed as error:
             raise CommandFailed(str(find_cause(error) or error)) from None
+    problems = list(find_problems(result, finding))
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
-        sys.stdout.write("\n".join(describe_result(result)) + "\n")
+        sys.stdout.write("\n".join(describe_result(result, finding.kills)) + "\n")
         for problem in problems:
             sys.stdout.write(f"FAILED: {problem}\n")
         sys.stdout.write(f"\nnext: {next_command(options.data)}\n")
@@ -130,8 +132,8 @@ class _Demo:
         self._handles: dict[str, str] = {}
         self._url = ""
 
-    async def run(self) -> tuple[dict[str, Any], list[str]]:
-        """Serve, send, kill, settle, audit; the result and what is wrong with it."""
+    async def run(self) -> tuple[dict[str, Any], Finding]:
+        """Serve, send, kill, settle, audit; the result and what the logs say."""
         for tenant in TENANTS:
             for short in ("checkout", "search"):
                 name = _service(tenant, short)
@@ -152,7 +154,7 @@ class _Demo:
 
     async def _play(
         self, parts: Parts, service: Service, watcher: Watcher
-    ) -> tuple[dict[str, Any], list[str]]:
+    ) -> tuple[dict[str, Any], Finding]:
         view = View(self._stream, watcher, is_live=is_terminal(self._stream))
         admin = await service.control.create_key("admin", None, "demo")
         load = Load(self._url, service.runtime, {LATE_TENANT: admin.secret})
@@ -253,7 +255,7 @@ class _Demo:
                 with trio.move_on_after(5.0):
                     await begun.wait()
                     await trio.sleep(0.2)
-                self._kill(tenant, "executor", service, watcher)
+                    self._kill(tenant, "executor", service, watcher)
         finally:
             unsubscribe("demo-act")
 
@@ -261,6 +263,7 @@ class _Demo:
         ref = service.runtime.whereis(tenant_actor(self._handles[tenant], role))
         if ref is not None:
             watcher.say(f"killed the {role} of {tenant}")
+            watcher.kills.append(role)
             ref.kill("killed by the demo")
 
     async def _run_out_of_memory(self, _service: Service, load: Load, _watcher: Watcher) -> None:
@@ -312,7 +315,7 @@ class _Demo:
 
     def _conclude(
         self, load: Load, watcher: Watcher, finding: Finding
-    ) -> tuple[dict[str, Any], list[str]]:
+    ) -> tuple[dict[str, Any], Finding]:
         tally = load.tally
         result = {
             "signals_sent": tally.sent,
@@ -334,11 +337,16 @@ class _Demo:
             "diagnosis_ms": summarize(finding.diagnosis_ms),
             "signal_to_decision_ms": summarize(tally.decision_ms),
         }
-        return result, list(find_problems(result, finding))
+        finding.kills = watcher.kills
+        return result, finding
 
 
 def find_problems(result: dict[str, Any], finding: Finding) -> Iterator[str]:
     """Say what the demo promises and did not keep."""
+    if missed := [role for role in KILLED if role not in finding.kills]:
+        yield f"never killed: {', '.join(missed)}"
+    if not finding.decisions:
+        yield "nothing was decided"
     if finding.lost:
         yield f"acknowledged and lost: {', '.join(finding.lost[:5])}"
     if finding.doubled:

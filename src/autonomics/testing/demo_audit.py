@@ -34,6 +34,7 @@ CONSISTENT = 10
 class Finding:
     """What the logs say, against what the senders were told."""
 
+    kills: list[str] = attrs.Factory(list[str])
     receipts: int = 0
     decisions: int = 0
     diagnosed: int = 0

@@ -29,7 +29,6 @@ class Tally:
     sent: int = 0
     duplicates: int = 0
     malformed: int = 0
-    refused_at_the_door: int = 0
     acknowledged: dict[str, str] = attrs.Factory(dict[str, str])
     acknowledgements: int = 0
     undecided: list[str] = attrs.Factory(list[str])
@@ -84,7 +83,6 @@ class Load:
         for _ in range(ATTEMPTS):
             if response.status_code not in (429, 503):
                 break
-            self.tally.refused_at_the_door += 1
             await trio.sleep(RETRY_S)
             response = await self._post(push, headers)
         if push.message_id.startswith("malformed-"):

@@ -22,6 +22,7 @@ class Watcher:
     """Counts what the tree says of itself."""
 
     restarts: int = 0
+    kills: list[str] = attrs.Factory(list[str])
     decisions: int = 0
     decide_ms: list[float] = attrs.Factory(list[float])
     said: list[str] = attrs.Factory(list[str])
@@ -136,7 +137,7 @@ def summarize(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def describe_result(result: Mapping[str, Any]) -> list[str]:
+def describe_result(result: Mapping[str, Any], kills: Sequence[str]) -> list[str]:
     """Put the result into words."""
     acts = ", ".join(f"{name} {count}" for name, count in result["actions"].items()) or "none"
     diagnosis, decision = result["diagnosis_ms"], result["signal_to_decision_ms"]
@@ -150,7 +151,7 @@ def describe_result(result: Mapping[str, Any]) -> list[str]:
             f"{result['refused']} refused, {result['no_recipe']} without a recipe"
         ),
         f"acts       {acts}",
-        f"restarts   {result['restarts']} after three kills",
+        f"restarts   {result['restarts']} after {len(kills)} kills",
         (
             f"ledger     {result['receipts']} receipts in {result['logs']} logs, "
             f"{result['logs_verified']} verified, "

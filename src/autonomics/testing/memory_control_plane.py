@@ -31,6 +31,7 @@ from autonomics.actors.message import (
     TenantView,
     Unplaced,
 )
+from autonomics.actors.receipt_view import view_receipt
 from autonomics.errors import (
     CallTimedOut,
     IdempotencyConflict,
@@ -95,7 +96,7 @@ class MemoryControlPlane(MemoryLedger):
         if twin is not None:
             if inbound.key_is_chosen and twin[1] != inbound.body:
                 raise IdempotencyConflict("the key was used before with another body")
-            return Accepted(self._view(tenant.handle, log.receipts[twin[0]]), duplicate=True)
+            return Accepted(view_receipt(tenant.handle, log.receipts[twin[0]]), duplicate=True)
         if self._waiting >= self.open_signals:
             raise Overloaded(f"{tenant.id} has {self._waiting} undecided signals")
         entry = Entry(
@@ -114,7 +115,7 @@ class MemoryControlPlane(MemoryLedger):
     def _decide(self, tenant: TenantView, seq: int) -> ReceiptView:
         log = self._logs[tenant.handle]
         if seq in log.decisions:
-            return self._view(tenant.handle, log.receipts[log.decisions[seq]])
+            return view_receipt(tenant.handle, log.receipts[log.decisions[seq]])
         verdict: Verdict = permit("stop_line")
         stop = self._stops.get("line") or self._stops.get(f"tenant:{tenant.id}")
         if stop is not None:
@@ -160,7 +161,7 @@ class MemoryControlPlane(MemoryLedger):
         log = self._logs[PLATFORM]
         key = (f"{unplaced.sender} {unplaced.source}", unplaced.message_id)
         if key in log.seen:
-            return Parked(self._view(PLATFORM, log.receipts[log.seen[key][0]]), duplicate=True)
+            return Parked(view_receipt(PLATFORM, log.receipts[log.seen[key][0]]), duplicate=True)
         mine = [item for item in self._parked if item.sender == unplaced.sender]
         held_bytes = sum(len(item.body) for item in mine) + len(unplaced.body)
         if len(mine) >= self.parked_messages or held_bytes > self.parked_bytes:

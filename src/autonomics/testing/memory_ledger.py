@@ -11,6 +11,7 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from autonomics.actors.message import PLATFORM, ReceiptView, TenantView
+from autonomics.actors.receipt_view import view_receipt
 from autonomics.errors import InvalidInput, NoSuchTenant, StoreUnavailable
 from autonomics.receipts import canonical
 from autonomics.receipts.checkpoint import checkpoint_of, sign_checkpoint
@@ -75,25 +76,12 @@ class MemoryLedger:
         salts = (self.random_bytes(32) for _ in itertools.count())
         log.head, written = append(log.head, entries, self.clock(), salts, b"k" * 32, epoch=1)
         log.receipts.extend(written)
-        return self._view(log_name, written[-1])
+        return view_receipt(log_name, written[-1])
 
     def _note(self, kind: str, **payload: object) -> ReceiptView:
         data = canonical.encode(payload)
         return self._append(
             PLATFORM, Entry(kind=kind, actor="memory", payload=data, payload_type=PAYLOAD_TYPE)
-        )
-
-    @staticmethod
-    def _view(log_name: str, receipt: Receipt) -> ReceiptView:
-        return ReceiptView(
-            id=f"{log_name}.{receipt.seq}",
-            origin=receipt.origin,
-            seq=receipt.seq,
-            kind=receipt.fields.kind,
-            leaf=receipt.leaf,
-            leaf_hash=receipt.leaf_hash,
-            salt=receipt.salt,
-            payload=receipt.payload,
         )
 
     def _found(self, tenant_id: str) -> TenantView:
@@ -122,20 +110,20 @@ class MemoryLedger:
     async def receipt(self, receipt_id: str) -> ReceiptView | None:
         """Return it or None."""
         found = self._receipt(receipt_id)
-        return None if found is None else self._view(receipt_id.rpartition(".")[0], found[1])
+        return None if found is None else view_receipt(receipt_id.rpartition(".")[0], found[1])
 
     async def receipts(self, log: str, start: int, limit: int) -> tuple[ReceiptView, ...]:
         """Return a page."""
         found = self._logs.get(log)
         rows = [] if found is None else found.receipts[start : start + limit]
-        return tuple(self._view(log, row) for row in rows)
+        return tuple(view_receipt(log, row) for row in rows)
 
     async def related(self, receipt_id: str) -> tuple[ReceiptView, ...]:
         """Return `received` and what was decided on it."""
         log, receipt = self._known(receipt_id)
         first = next((one for one, two in log.decisions.items() if two == receipt.seq), receipt.seq)
         seqs = [first, *filter(None, [log.decisions.get(first)])]
-        return tuple(self._view(receipt_id.rpartition(".")[0], log.receipts[seq]) for seq in seqs)
+        return tuple(view_receipt(receipt_id.rpartition(".")[0], log.receipts[seq]) for seq in seqs)
 
     async def proof(self, receipt_id: str) -> bytes:
         """Prove it under a checkpoint of the whole log."""
