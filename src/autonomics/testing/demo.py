@@ -252,7 +252,7 @@ class _Demo:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._kill_for_memory, load, tenant, "checkout")
-                with trio.move_on_after(5.0):
+                with trio.move_on_after(SETTLE_WITHIN_S):
                     await begun.wait()
                     await trio.sleep(0.2)
                     self._kill(tenant, "executor", service, watcher)
