@@ -57,4 +57,4 @@ lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra server --group build pyproject.toml -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra server --extra dev --group build -c requirements.txt pyproject.toml -o requirements-dev.txt
+		--extra server --extra mcp --extra dev --group build -c requirements.txt pyproject.toml -o requirements-dev.txt
