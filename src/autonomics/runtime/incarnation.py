@@ -106,6 +106,9 @@ class Incarnation:
         self.monitored_by: dict[Monitor, None] = {}
         self.monitors: set[Monitor] = set()
         self.timers: set[Timer] = set()
+        # What this incarnation has put up elsewhere (registry keys, groups) and how to take it
+        # down, by owner of the entry; in the order it was put up.
+        self.traces: dict[object, Callable[[], None]] = {}
         # What an end without an error will mean; None as long as nobody has asked for one.
         self.fate: ExitReason | None = None
         self._patience = trio.CancelScope()
@@ -362,6 +365,8 @@ class Incarnation:
 
     def _part_from_callers(self, reason: ExitReason) -> int:
         self.runtime.release_name(self)
+        while self.traces:
+            self.traces.pop(next(iter(self.traces)))()
         if self.parting is not None:
             slot, reply = self.parting
             slot.resolve(reply)
