@@ -1,25 +1,39 @@
-"""The command: measure all cases, or the named one."""
+"""The command: the runtime's suite and its gate, or the cases of the control plane.
+
+`gate` counts instructions. `diagnosis` and `decision` measure the control plane.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from pkgutil import iter_modules
+from typing import Final
 
 import bench
+
+MEASURED: Final = ("decision", "diagnosis")
+COMMANDS: Final = {"gate": "bench.gate_ir"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was measured; with --check, exit with 1 where a limit was not kept."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        command: Callable[[Sequence[str]], int] = import_module(COMMANDS[given[0]]).main
+        return command(given[1:])
     load_cases()
-    parser = argparse.ArgumentParser(prog="python -m bench", description=bench.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=bench.__doc__,
+        epilog=f"Commands of their own, each with --help: {', '.join(COMMANDS)}.",
+    )
     parser.add_argument("name", nargs="?", choices=sorted(bench.CASES), help="one case; else all")
     parser.add_argument("--json", action="store_true", help="one JSON object per case and line")
     parser.add_argument("--check", action="store_true", help="exit with 1 beyond a limit")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     exceeded: list[str] = []
     for name in [options.name] if options.name else sorted(bench.CASES):
         measured = bench.CASES[name]()
@@ -31,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def load_cases() -> None:
-    """Import every module of this package, so that each registers its cases."""
-    for module in iter_modules(bench.__path__):
-        if not module.name.startswith("_"):
-            import_module(f"bench.{module.name}")
+    """Import the modules that register cases of the control plane."""
+    for name in MEASURED:
+        import_module(f"bench.{name}")
 
 
 def show(measured: bench.Measurement, *, as_json: bool) -> None:

@@ -1,0 +1,37 @@
+"""What a workload is: how it is set up, what one operation is, and what it may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
+
+from attrs import frozen
+
+Run: TypeAlias = Callable[[], Awaitable[None]]
+Open: TypeAlias = Callable[[int], AbstractAsyncContextManager[Run]]
+
+
+@frozen(kw_only=True)
+class Case:
+    """One workload of a runtime on trio.
+
+    `open(n)` sets up what n operations need and yields what carries them out; only that is
+    measured. `goal` and `stretch` are limits of the ratio to the case `unit`. `counts` are the two
+    sizes whose difference is counted in instructions. `behind` names the case whose work is this
+    one's set-up, where that depends on n and so would not cancel out. `missing` says why it can't
+    be measured, if it can't.
+    """
+
+    name: str
+    operation: str
+    open: Open
+    number: int | None = None
+    unit: str = "S"
+    goal: float | None = None
+    stretch: float | None = None
+    counts: tuple[int, int]
+    small: int
+    full: int
+    behind: str | None = None
+    missing: Callable[[], Awaitable[str | None]] | None = None
