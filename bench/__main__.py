@@ -15,7 +15,7 @@ from typing import Final
 import bench
 
 MEASURED: Final = ("decision", "diagnosis")
-COMMANDS: Final = {"gate": "bench.gate_ir"}
+COMMANDS: Final = {"compare": "bench.compare", "gate": "bench.gate_ir"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,105 @@
+"""What a runtime is to a comparison: a name, and how each workload is done the way it is meant to.
+
+A set-up is measured by nobody, so that a number is what one more operation takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from time import perf_counter, process_time
+from typing import Literal, TypeAlias
+
+import trio
+from attrs import field, frozen
+
+from bench.case import Open
+
+Handler = Literal["async def", "def", "none"]
+
+
+@frozen(kw_only=True)
+class Sample:
+    """n operations: the processor time of this process, all threads, and the time that passed."""
+
+    n: int
+    cpu_s: float
+    wall_s: float
+
+
+Measure: TypeAlias = Callable[[int], Sample]
+OpenSync: TypeAlias = Callable[[int], AbstractContextManager[Callable[[], None]]]
+
+
+@frozen(kw_only=True)
+class Peer:
+    """One runtime.
+
+    `host` is what an actor lives in. `most` bounds n where more would take minutes. `absent` says
+    why a workload is left out.
+    """
+
+    name: str
+    distribution: str
+    handler: Handler
+    host: str
+    measures: Mapping[str, Measure]
+    most: Mapping[str, int] = field(factory=dict[str, int])
+    absent: Mapping[str, str] = field(factory=dict[str, str])
+
+
+@frozen
+class Start:
+    """Both clocks at the beginning."""
+
+    cpu_s: float
+    wall_s: float
+
+    @classmethod
+    def now(cls) -> Start:
+        """Read them, with no garbage of others left to collect."""
+        gc.collect()
+        return cls(process_time(), perf_counter())
+
+    def sample(self, n: int) -> Sample:
+        """Read them again."""
+        wall_s = perf_counter() - self.wall_s
+        return Sample(n=n, cpu_s=process_time() - self.cpu_s, wall_s=wall_s)
+
+
+def on_trio(opens: Open) -> Measure:
+    """Measure in a trio loop of its own."""
+
+    async def main(n: int) -> Sample:
+        async with opens(n) as run:
+            start = Start.now()
+            await run()
+            return start.sample(n)
+
+    return lambda n: trio.run(main, n)
+
+
+def on_asyncio(opens: Open) -> Measure:
+    """Measure in an asyncio loop of its own."""
+
+    async def main(n: int) -> Sample:
+        async with opens(n) as run:
+            start = Start.now()
+            await run()
+            return start.sample(n)
+
+    return lambda n: asyncio.run(main(n))
+
+
+def on_threads(opens: OpenSync) -> Measure:
+    """Measure in the thread that asks."""
+
+    def measure(n: int) -> Sample:
+        with opens(n) as run:
+            start = Start.now()
+            run()
+            return start.sample(n)
+
+    return measure
