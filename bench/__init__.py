@@ -1,6 +1,7 @@
 """What the code costs, measured: `python -m bench [NAME] [--json] [--check]`.
 
-A case is a function that measures and returns a Measurement; it registers itself with `case`.
+The control plane's cases, which are here, are functions that measure and return a Measurement;
+each registers itself with `case`. The runtime's workloads are in `bench.cases`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ class Case:
 
     `open(n)` sets up what n operations need and yields what carries them out; only that is
     measured. `goal` and `stretch` are limits of the ratio to the case `unit`. `counts` are the two
-    sizes whose difference is counted in instructions. `behind` names the case whose work is this
+    sizes whose difference is counted in instructions, `small` and `full` those that are timed.
+    `behind` names the case whose work is this
     one's set-up, where that depends on n and so would not cancel out. `missing` says why it can't
     be measured, if it can't.
     """
@@ -32,6 +33,6 @@ class Case:
     stretch: float | None = None
     counts: tuple[int, int]
     small: int
-    full: int
+    full: tuple[int, ...]
     behind: str | None = None
     missing: Callable[[], Awaitable[str | None]] | None = None

@@ -340,7 +340,7 @@ SWITCH = Case(
     open=open_switch,
     counts=(1_000, 5_000),
     small=10_000,
-    full=100_000,
+    full=(100_000,),
 )
 
 CASES = (
@@ -353,7 +353,7 @@ CASES = (
         stretch=2.3,
         counts=(500, 2_500),
         small=3_000,
-        full=30_000,
+        full=(30_000,),
     ),
     Case(
         name="call1_plain",
@@ -364,7 +364,7 @@ CASES = (
         stretch=0.20,
         counts=(1_000, 9_000),
         small=20_000,
-        full=200_000,
+        full=(200_000,),
         missing=missing_plain_handlers,
     ),
     Case(
@@ -376,7 +376,7 @@ CASES = (
         stretch=1.0,
         counts=(1_000, 5_000),
         small=10_000,
-        full=50_000,
+        full=(50_000,),
     ),
     Case(
         name="cast1",
@@ -387,7 +387,7 @@ CASES = (
         stretch=0.20,
         counts=(1 * BURST, 21 * BURST),
         small=40 * BURST,
-        full=400 * BURST,
+        full=(400 * BURST,),
     ),
     Case(
         name="cast1_room",
@@ -398,7 +398,7 @@ CASES = (
         stretch=0.20,
         counts=(2_000, 10_000),
         small=20_000,
-        full=200_000,
+        full=(200_000,),
     ),
     Case(
         name="cast100",
@@ -409,7 +409,7 @@ CASES = (
         stretch=0.5,
         counts=(2_000, 10_000),
         small=20_000,
-        full=200_000,
+        full=(200_000,),
     ),
     Case(
         name="ring",
@@ -420,7 +420,7 @@ CASES = (
         stretch=0.6,
         counts=(1_000, 5_000),
         small=10_000,
-        full=100_000,
+        full=(100_000,),
     ),
     Case(
         name="spawn",
@@ -430,8 +430,8 @@ CASES = (
         goal=5.0,
         stretch=0.4,
         counts=(200, 1_200),
-        small=2_000,
-        full=10_000,
+        small=10_000,
+        full=(10_000, 100_000),
     ),
     Case(
         name="crash",
@@ -442,7 +442,7 @@ CASES = (
         stretch=4.0,
         counts=(100, 600),
         small=1_000,
-        full=5_000,
+        full=(5_000,),
     ),
     Case(
         name="tree_start",
@@ -452,8 +452,8 @@ CASES = (
         goal=36.0,
         stretch=2.0,
         counts=(20, 120),
-        small=200,
-        full=1_000,
+        small=1_000,
+        full=(1_000, 10_000),
     ),
     Case(
         name="tree_stop",
@@ -463,8 +463,8 @@ CASES = (
         goal=27.0,
         stretch=2.0,
         counts=(20, 120),
-        small=200,
-        full=1_000,
+        small=1_000,
+        full=(1_000, 10_000),
         behind="tree_start",
     ),
     Case(
@@ -477,7 +477,7 @@ CASES = (
         stretch=1.1,
         counts=(500, 2_500),
         small=3_000,
-        full=30_000,
+        full=(30_000,),
     ),
 )
 

@@ -49,7 +49,7 @@ ERLANG_COUNTS = {
     "tree_stop": 1_000,
 }
 # Workloads whose cost depends on how many there are, so everybody does as many.
-SIZED = ("spawn", "tree_start", "tree_stop")
+SIZED = {"spawn": 2_000, "tree_start": 200, "tree_stop": 200}
 ANSWER_WITHIN_S = 60.0
 COMPARED = tuple(case for case in CASES if case.unit == "S")
 
@@ -257,6 +257,14 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def describe_in_words(machine: Mapping[str, Any]) -> str:
+    """Say it in one line."""
+    return (
+        f"{machine['python']}, trio {machine['trio']}, {machine['system']}, {machine['cpus']} CPUs,"
+        f" load average {machine['load_average'][0]}"
+    )
+
+
 def enter(
     names: Sequence[str], pythons: Mapping[str, str]
 ) -> tuple[dict[str, Contestant], dict[str, str]]:
@@ -313,11 +321,7 @@ def compare(
 
 def show(result: Mapping[str, Any]) -> None:
     """Print the table."""
-    machine = result["machine"]
-    print(
-        f"{machine['python']}, trio {machine['trio']}, {machine['system']}, {machine['cpus']} CPUs,"
-        f" load average {machine['load_average'][0]}, {result['rounds']} rounds"
-    )
+    print(f"{describe_in_words(result['machine'])}, {result['rounds']} rounds")
     for name, about in result["runtimes"].items():
         print(
             f"  {name:<14} {about['name']} {about['version']}: {about['handler']}, {about['host']}"
@@ -364,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.case or [case.name for case in COMPARED],
         rounds=options.rounds,
         target_s=0.3 if options.full else 0.08,
-        sizes={c.name: c.full if options.full else c.small for c in CASES if c.name in SIZED},
+        sizes={name: BY_NAME[name].full[0] if options.full else SIZED[name] for name in SIZED},
         pythons=dict(pair.split("=", 1) for pair in options.python),
     )
     text = json.dumps(result, indent=1)

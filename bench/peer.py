@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from time import perf_counter, process_time
 from typing import Literal, TypeAlias
 
@@ -17,16 +19,22 @@ from attrs import field, frozen
 
 from bench.case import Open
 
+STATM = Path("/proc/self/statm")
+
 Handler = Literal["async def", "def", "none"]
 
 
 @frozen(kw_only=True)
 class Sample:
-    """n operations: the processor time of this process, all threads, and the time that passed."""
+    """n operations: the processor time of this process, all threads, and the time that passed.
+
+    `grown_bytes` is by how much the resident memory has grown.
+    """
 
     n: int
     cpu_s: float
     wall_s: float
+    grown_bytes: int = 0
 
 
 Measure: TypeAlias = Callable[[int], Sample]
@@ -52,8 +60,9 @@ class Peer:
 
 @frozen
 class Start:
-    """Both clocks at the beginning."""
+    """Memory and both clocks at the beginning."""
 
+    resident_bytes: int
     cpu_s: float
     wall_s: float
 
@@ -61,12 +70,24 @@ class Start:
     def now(cls) -> Start:
         """Read them, with no garbage of others left to collect."""
         gc.collect()
-        return cls(process_time(), perf_counter())
+        return cls(read_resident_bytes(), process_time(), perf_counter())
 
     def sample(self, n: int) -> Sample:
         """Read them again."""
         wall_s = perf_counter() - self.wall_s
-        return Sample(n=n, cpu_s=process_time() - self.cpu_s, wall_s=wall_s)
+        cpu_s = process_time() - self.cpu_s
+        gc.collect()
+        grown_bytes = read_resident_bytes() - self.resident_bytes
+        return Sample(n=n, cpu_s=cpu_s, wall_s=wall_s, grown_bytes=grown_bytes)
+
+
+def read_resident_bytes() -> int:
+    """Read how much memory this process has in use; 0 where there is no /proc."""
+    try:
+        fields = STATM.read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return int(fields[1]) * resource.getpagesize()
 
 
 def on_trio(opens: Open) -> Measure:

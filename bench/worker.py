@@ -86,6 +86,7 @@ def measure(peer: Peer, case: str, n: int | None, target_s: float) -> dict[str, 
         "cpu_us": sample.cpu_s / n * 1e6,
         "wall_us": sample.wall_s / n * 1e6,
         "switch_us": switch.cpu_s / SWITCHES * 1e6,
+        "grown_bytes": sample.grown_bytes / n,
     }
 
 
