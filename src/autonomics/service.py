@@ -62,6 +62,7 @@ from autonomics.supervisors import (
     FailedToStartChild,
     Supervisor,
 )
+from autonomics.tenancy.support_model import SupportModel, parse_support_model
 
 ROOT = "root"
 
@@ -87,6 +88,11 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
             yield name, entry.read_bytes()
 
 
+def read_support_model() -> SupportModel:
+    """Return the support model that the package brings along; its tiers are the price plans."""
+    return parse_support_model((files("autonomics.tenancy") / "support_model.toml").read_bytes())
+
+
 @attrs.frozen(kw_only=True)
 class Parts:
     """What a service is made of beside its settings; every part may be another one in a test."""
@@ -98,6 +104,7 @@ class Parts:
     recipes: RecipeSet = attrs.field(factory=lambda: parse_library(read_library()))
     effectors: Mapping[str, Effector] = attrs.field(factory=dict[str, Effector])
     readers: Mapping[str, FactReader] = attrs.field(factory=dict[str, FactReader])
+    support: SupportModel = attrs.field(factory=read_support_model)
     write_event: WriteEvent | None = None
     ingress: Callable[[TreeControlPlane], Sequence[ChildSpec]] = lambda _: ()
 
@@ -222,6 +229,7 @@ async def open_service(parts: Parts) -> AsyncGenerator[Service]:
             verifier=_verifier_source(),
             version=version("autonomics"),
             effectors=("platform", *sorted(parts.effectors)),
+            support=parts.support,
             seconds_up=lambda: parts.source.monotonic() - started_at,
         )
         control = TreeControlPlane(runtime, runtime.named(ROOT), facts)

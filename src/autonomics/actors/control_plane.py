@@ -25,6 +25,7 @@ from autonomics.actors.message import (
     Unplaced,
 )
 from autonomics.supervisors import TreeNode
+from autonomics.tenancy.support_model import SupportTier
 
 
 class ControlPlane(Protocol):
@@ -85,6 +86,10 @@ class ControlPlane(Protocol):
 
     async def tenant(self, tenant_id: str) -> TenantView | None:
         """Return one tenant, or None."""
+        ...
+
+    async def support_model(self, tenant_id: str) -> SupportTier:
+        """Return the support that the tenant's price plan comes with, whatever its state."""
         ...
 
     async def create_tenant(

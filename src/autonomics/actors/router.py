@@ -36,6 +36,7 @@ from autonomics.actors.router_message import (
     Park,
     ReadHolding,
     SetQuota,
+    TellPricePlan,
     TellUsage,
     WatchHolding,
     tenant_actor,
@@ -171,8 +172,15 @@ class Router(Actor):
                 return self._holdings.by_handle[handle]
             case FindTenant(tenant_id):
                 return await self._find(tenant_id)
+            case TellPricePlan(tenant_id):
+                return self._known(tenant_id).price_plan
             case ListTenants():
                 return await self._list()
+            case _:
+                return await self._carry_out(message)
+
+    async def _carry_out(self, message: Call[Any]) -> object:
+        match message:
             case CreateTenant():
                 return await self._create(message)
             case ChangeTenant():
@@ -218,6 +226,12 @@ class Router(Actor):
         handle = holding.tenant.handle
         if not self.runtime.named(tenant_actor(handle, "receipt_writer")).is_alive():
             await self._warden.call(Admit(handle))
+        return holding
+
+    def _known(self, tenant_id: str) -> Holding:
+        holding = self._holdings.by_id.get(tenant_id) or self._holdings.by_handle.get(tenant_id)
+        if holding is None:
+            raise NoSuchTenant(f"nobody has created tenant {tenant_id!r}")
         return holding
 
     async def _find(self, tenant_id: str) -> TenantView | None:

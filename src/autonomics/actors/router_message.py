@@ -43,6 +43,16 @@ class FindTenant(Call[TenantView | None]):
 
 
 @attrs.frozen
+class TellPricePlan(Call[str]):
+    """Ask which price plan a tenant holds, by id or handle; NoSuchTenant if there is none.
+
+    The tenant need not be awake, and is not woken.
+    """
+
+    tenant_id: str
+
+
+@attrs.frozen
 class CreateTenant(Call[tuple[TenantView, int]]):
     """Create a tenant and replay what was parked for it; the reply says how many messages.
 

@@ -55,6 +55,7 @@ from autonomics.actors.router_message import (
     Locate,
     Park,
     Readmit,
+    TellPricePlan,
     tenant_actor,
 )
 from autonomics.actors.writer_message import Append, Appended, AwaitDecision
@@ -77,6 +78,7 @@ from autonomics.receipts.signer import format_vkey
 from autonomics.recipes.record import parse_received
 from autonomics.runtime import Address, Runtime
 from autonomics.supervisors import TreeNode, snapshot
+from autonomics.tenancy.support_model import SupportModel, SupportTier
 
 R = TypeVar("R")
 
@@ -96,6 +98,7 @@ class TreeFacts:
     verifier: bytes
     version: str
     effectors: tuple[str, ...]
+    support: SupportModel
     seconds_up: Callable[[], float]
 
 
@@ -242,6 +245,12 @@ class TreeControlPlane:
     async def tenant(self, tenant_id: str) -> TenantView | None:
         """Return one tenant by id or handle, or None."""
         return await _patiently(lambda: self._named(ROUTER).call(FindTenant(tenant_id)))
+
+    async def support_model(self, tenant_id: str) -> SupportTier:
+        """Return the support that the tenant's price plan comes with."""
+        question = TellPricePlan(tenant_id)
+        price_plan = await _patiently(lambda: self._named(ROUTER).call(question))
+        return self._facts.support.tier(price_plan)
 
     async def create_tenant(
         self,

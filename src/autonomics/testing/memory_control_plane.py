@@ -45,9 +45,11 @@ from autonomics.gates.verdict import Verdict, permit, refuse
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import LogHead
+from autonomics.service import read_support_model
 from autonomics.supervisors import TreeNode
 from autonomics.tenancy.api_key import RANDOM_BYTES, make_api_key
 from autonomics.tenancy.price_plans import price_plan_named
+from autonomics.tenancy.support_model import SupportModel, SupportTier
 from autonomics.testing.memory_ledger import PAYLOAD_TYPE, Log, MemoryLedger
 
 STATES: Mapping[str, str] = {"suspend": "suspended", "resume": "active", "close": "closed"}
@@ -64,6 +66,7 @@ class MemoryControlPlane(MemoryLedger):
     """Set: signals are decided at once. Unset: they wait, as behind a busy governor."""
 
     strangers: int = 0
+    support: SupportModel = attrs.Factory(read_support_model)
     _keys: dict[str, tuple[KeyView, str]] = attrs.field(
         factory=dict[str, tuple[KeyView, str]], init=False
     )
@@ -187,6 +190,10 @@ class MemoryControlPlane(MemoryLedger):
             return self._found(tenant_id)
         except NoSuchTenant:
             return None
+
+    async def support_model(self, tenant_id: str) -> SupportTier:
+        """Return the tier of its price plan."""
+        return self.support.tier(self._found(tenant_id).price_plan)
 
     async def create_tenant(
         self,
