@@ -18,6 +18,10 @@ import attrs
 from autonomics.errors import InvalidConfig
 
 PREFIX = "AUTONOMICS_"
+GOOGLE_ISSUER = (
+    "https://www.googleapis.com/robot/v1/metadata/x509/"
+    "cloud-commerce-partner@system.gserviceaccount.com"
+)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -101,6 +105,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("checkpoint_every_s", _seconds(0.05, 3600), 1.0, "how often grown logs are signed"),
     Setting("drain_s", _seconds(0, 60), 8.0, "time that requests in flight get at a stop"),
     Setting(
+        "marketplace_keys",
+        _path,
+        None,
+        "file of Google's public keys, a JWKS or its map of certificates; none: no sign-up",
+    ),
+    Setting("marketplace_audience", _text, None, "the product's domain, as sign-up tokens name it"),
+    Setting("marketplace_issuer", _text, GOOGLE_ISSUER, "who issues sign-up tokens"),
+    Setting(
         "verify_wait_cap_s",
         _seconds(0, 86_400),
         86_400.0,
@@ -125,6 +137,9 @@ class Settings:
     parked_bytes: int
     checkpoint_every_s: float
     drain_s: float
+    marketplace_keys: Path | None
+    marketplace_audience: str | None
+    marketplace_issuer: str
     verify_wait_cap_s: float
 
     @property

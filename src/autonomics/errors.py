@@ -30,6 +30,7 @@ AutonomicsError
 │  └─ ParkingFull               the sender has parked as much as it may
 ├─ EffectFailed                 a call to an outside system ended badly, and is known to have
 │  └─ EffectUnknown             it was sent, and nobody can say whether it took effect
+├─ TokenRefused                 a token of somebody else's is not valid here; `reason` is one word
 ├─ DoorRefused                  a door can't take a request as it came; `code` is its problem
 └─ CommandFailed                a command can't go on; its text is the one line that the user sees
 """
@@ -179,6 +180,14 @@ class EffectFailed(AutonomicsError):
 
 class EffectUnknown(EffectFailed):
     """An outside call was sent, and nobody can say whether it took effect."""
+
+
+class TokenRefused(AutonomicsError):
+    """A token is not valid here; `reason` is one word, and nothing of the token is in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the token is not valid here: {reason}")
+        self.reason = reason
 
 
 class DoorRefused(AutonomicsError):

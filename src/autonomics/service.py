@@ -62,6 +62,7 @@ from autonomics.supervisors import (
     FailedToStartChild,
     Supervisor,
 )
+from autonomics.tenancy.sign_up import SignUpVerifier
 from autonomics.tenancy.support_model import SupportModel, parse_support_model
 
 ROOT = "root"
@@ -146,7 +147,9 @@ def open_parts(
             effectors=dict(effectors or {}),
             readers=dict(readers or {}),
             write_event=write_event,
-            ingress=_no_doors if doors is None else partial(_ingress, settings, doors),
+            ingress=_no_doors
+            if doors is None
+            else partial(_ingress, settings, doors, open_sign_up(settings, source)),
         )
 
 
@@ -174,13 +177,42 @@ def _no_doors(_: TreeControlPlane) -> Sequence[ChildSpec]:
     return ()
 
 
-def _ingress(settings: Settings, doors: Doors, control: TreeControlPlane) -> Sequence[ChildSpec]:
+def open_sign_up(settings: Settings, source: Source) -> SignUpVerifier | None:
+    """Return what verifies sign-up tokens; None where no keys are configured.
+
+    Raises InvalidConfig if the file can't be used, or nobody says whose product it is.
+    """
+    path, audience = settings.marketplace_keys, settings.marketplace_audience
+    if path is None:
+        return None
+    if audience is None:
+        raise InvalidConfig(
+            "expected marketplace_audience to be the product's domain where marketplace_keys is"
+            " set, got nothing"
+        )
+    from autonomics.integrations.google_sign_up import GoogleSignUp
+    from autonomics.integrations.key_set_file import KeySetFile
+
+    return GoogleSignUp(
+        KeySetFile(path),
+        issuer=settings.marketplace_issuer,
+        audience=audience,
+        clock=source.clock,
+    )
+
+
+def _ingress(
+    settings: Settings,
+    doors: Doors,
+    sign_up: SignUpVerifier | None,
+    control: TreeControlPlane,
+) -> Sequence[ChildSpec]:
     """Build the HTTP server and the control socket; the socket's requests are an operator's."""
     from autonomics.http.app import SOCKET_PRINCIPAL, create_app
     from autonomics.http.server import ControlSocket, HttpServer
     from autonomics.http.setting import DoorSettings
 
-    door = DoorSettings(trust_tenant_attribute=doors.trust_tenant_attribute)
+    door = DoorSettings(trust_tenant_attribute=doors.trust_tenant_attribute, sign_up=sign_up)
     grace_s = settings.drain_s + 1.0
     return (
         ChildSpec(

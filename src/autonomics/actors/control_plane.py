@@ -20,11 +20,13 @@ from autonomics.actors.message import (
     Principal,
     ReceiptView,
     Role,
+    SignedUp,
     TenantCreated,
     TenantView,
     Unplaced,
 )
 from autonomics.supervisors import TreeNode
+from autonomics.tenancy.sign_up import Account
 from autonomics.tenancy.support_model import SupportTier
 
 
@@ -106,8 +108,15 @@ class ControlPlane(Protocol):
         """
         ...
 
+    async def sign_up(self, account: Account) -> SignedUp:
+        """Have a pending tenant, without keys, for a marketplace's account: once for each.
+
+        TenantRefused if somebody else has the id that would be its.
+        """
+        ...
+
     async def change_tenant(self, tenant_id: str, verb: str, by: str) -> TenantView:
-        """Carry out `suspend`, `resume`, `close` or `readmit`."""
+        """Carry out `activate`, `suspend`, `resume`, `close` or `readmit`."""
         ...
 
     async def create_key(self, role: Role, tenant_id: str | None, by: str) -> NewKey:

@@ -14,6 +14,7 @@ from autonomics.receipts import canonical
 from autonomics.receipts.log import Receipt
 from autonomics.tenancy import Entitlement, Quota, Tenant, TenantState
 from autonomics.tenancy.price_plans import price_plan_named
+from autonomics.tenancy.sign_up import Account
 
 TENANT_TYPE = "autonomics.tenant/1"
 QUOTA_TYPE = "autonomics.entitlement/1"
@@ -29,6 +30,7 @@ class Holding:
     quotas: Mapping[str, Quota]
     created_at: datetime
     seq: int
+    account: Account | None = None
 
     def view(
         self, *, quarantined: bool = False, used: Mapping[str, int] | None = None
@@ -41,6 +43,7 @@ class Holding:
             state=self.tenant.state.value,
             price_plan=self.price_plan,
             created_at=self.created_at,
+            account=None if self.account is None else self.account.id,
             quarantined=quarantined,
             quotas={
                 name: (used[name], row.limit)
@@ -56,13 +59,18 @@ def tenant_payload(
     price_plan: str,
     by: str,
     limits: Mapping[str, int] | None = None,
+    *,
+    account: Account | None = None,
 ) -> bytes:
     """Build the payload of a `tenant` receipt: the tenant as it is after the event.
 
-    `limits` are what a contract says of its quotas where that differs from the price plan.
+    `limits` are what a contract says of its quotas where that differs from the price plan;
+    `account` is who it is at the marketplace that brought it.
     """
+    origin = {} if account is None else {"account": attrs.asdict(account)}
     return canonical.encode(
         {
+            **origin,
             "event": event,
             "tenant": {
                 "id": tenant.id,
@@ -140,6 +148,7 @@ class Holdings:
             quotas=quotas,
             created_at=receipt.fields.at,
             seq=receipt.seq,
+            account=_read_account(payload),
         )
 
     def _with_quota(self, payload: dict[str, Any], receipt: Receipt) -> Holding:
@@ -149,3 +158,8 @@ class Holdings:
         name, limit = payload["quota"], payload["limit"]
         changed = known.quotas[name].restore_to(limit)
         return attrs.evolve(known, quotas={**known.quotas, name: changed}, seq=receipt.seq)
+
+
+def _read_account(payload: dict[str, Any]) -> Account | None:
+    row = payload.get("account")
+    return None if row is None else Account(row["id"], row["marketplace"])

@@ -117,6 +117,9 @@ class TenantView:
     state: str
     price_plan: str
     created_at: datetime
+    account: str | None = None
+    """The procurement account that it came from, if a marketplace brought it."""
+
     quarantined: bool = False
     quotas: Mapping[str, tuple[int, int]] = attrs.field(factory=dict[str, tuple[int, int]])
 
@@ -150,6 +153,15 @@ class TenantCreated:
     api_key: NewKey
     push_token: NewKey
     replayed: int
+
+
+@attrs.frozen
+class SignedUp:
+    """The tenant of a marketplace account, and the platform's receipt of its first coming."""
+
+    tenant: TenantView
+    receipt: ReceiptView
+    duplicate: bool
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ from autonomics.actors.holding import (
     tenant_payload,
 )
 from autonomics.actors.ledger_message import ReadLog
-from autonomics.actors.message import PLATFORM, Parked, TenantView, Unplaced
+from autonomics.actors.message import PLATFORM, Parked, SignedUp, TenantView, Unplaced
 from autonomics.actors.parking import Parking, inbound_of, parked_entry, unparked_entry
 from autonomics.actors.receipt_view import view_receipt
 from autonomics.actors.received import received_entry
@@ -36,6 +36,7 @@ from autonomics.actors.router_message import (
     Park,
     ReadHolding,
     SetQuota,
+    SignUp,
     TellPricePlan,
     TellUsage,
     WatchHolding,
@@ -49,6 +50,7 @@ from autonomics.errors import (
     InvalidSignal,
     LedgerError,
     NoSuchTenant,
+    TenantRefused,
     TenantUnavailable,
 )
 from autonomics.receipts.entry import Entry
@@ -57,12 +59,16 @@ from autonomics.runtime import Actor, Address, Call, Continue, Down, MailboxSpec
 from autonomics.telemetry import declare, emit
 from autonomics.tenancy import Tenant, TenantEvent, TenantState
 from autonomics.tenancy.price_plans import price_plan_named
+from autonomics.tenancy.sign_up import Account
 
 PAGE = 512
 RESUME_AFTER_S = 60.0
 RETRY_S = 0.5
 REPLAYED_AT_ONCE = 256
+SIGN_UP_PLAN = "evaluation"
+MARKETPLACE = "marketplace"
 VERBS = {
+    "activate": TenantEvent.ACTIVATE,
     "suspend": TenantEvent.SUSPEND,
     "resume": TenantEvent.REACTIVATE,
     "close": TenantEvent.CLOSE,
@@ -183,6 +189,8 @@ class Router(Actor):
         match message:
             case CreateTenant():
                 return await self._create(message)
+            case SignUp(account):
+                return await self._sign_up(account)
             case ChangeTenant():
                 return await self._change(message)
             case SetQuota():
@@ -280,14 +288,45 @@ class Router(Actor):
         key = f"tenant:created:{tenant.id}"
         await self._append(self._entry("tenant", TENANT_TYPE, payload, idem=key))
         holding = self._holdings.by_id[tenant.id]
-        emit("tenant.created", tenant=tenant.id, handle=holding.tenant.handle, by=message.by)
+        replayed = await self._move_in(holding, message.by)
+        return await self._view(holding), replayed
+
+    async def _move_in(self, holding: Holding, by: str) -> int:
+        """Start a new tenant, and hand over what was parked for it; return how much."""
+        tenant = holding.tenant
+        emit("tenant.created", tenant=tenant.id, handle=tenant.handle, by=by)
         self._named.discard(tenant.id)
         try:
-            await self._warden.call(Admit(holding.tenant.handle))
+            await self._warden.call(Admit(tenant.handle))
         except (CallFailed, LedgerError, TenantUnavailable) as error:
             self._wake_later(holding, error)
-        replayed = await self._replay(holding)
-        return await self._view(holding), replayed
+        return await self._replay(holding)
+
+    async def _sign_up(self, account: Account) -> SignedUp:
+        """Append under the account's one key: the log says whether it was there before.
+
+        Procurement says later which price plan was bought; until then it is the least.
+        """
+        known = self._holdings.by_id.get(account.tenant_id)
+        if known is not None and known.account != account:
+            raise TenantRefused(
+                f"tenant {account.tenant_id!r} was made by hand and is no marketplace's account"
+            )
+        plan = price_plan_named(SIGN_UP_PLAN)
+        tenant = Tenant(
+            id=account.tenant_id,
+            handle=self._source.random_bytes(8).hex(),
+            display_name=f"Google Cloud Marketplace {account.id}",
+            state=TenantState.PENDING,
+        )
+        payload = tenant_payload("signed_up", tenant, plan.id, MARKETPLACE, account=account)
+        key = f"tenant:created:{tenant.id}"
+        appended = await self._append(self._entry("tenant", TENANT_TYPE, payload, idem=key))
+        holding = self._holdings.by_id[tenant.id]
+        if not appended.duplicate:
+            await self._move_in(holding, MARKETPLACE)
+        receipt = view_receipt(PLATFORM, appended.receipts[0])
+        return SignedUp(holding.view(), receipt, appended.duplicate)
 
     async def _change(self, message: ChangeTenant) -> TenantView:
         event = VERBS.get(message.verb)

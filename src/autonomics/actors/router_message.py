@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import attrs
 
 from autonomics.actors.holding import Holding
-from autonomics.actors.message import Parked, TenantView, Unplaced
+from autonomics.actors.message import Parked, SignedUp, TenantView, Unplaced
 from autonomics.runtime import Address, Call
+from autonomics.tenancy.sign_up import Account
 
 ROUTER = "tenants.router"
 WARDEN = "tenants.warden"
@@ -67,8 +68,15 @@ class CreateTenant(Call[tuple[TenantView, int]]):
 
 
 @attrs.frozen
+class SignUp(Call[SignedUp]):
+    """Have a pending tenant for a marketplace's account; the same one however often it is asked."""
+
+    account: Account
+
+
+@attrs.frozen
 class ChangeTenant(Call[TenantView]):
-    """Carry out `suspend`, `resume` or `close`."""
+    """Carry out `activate`, `suspend`, `resume` or `close`."""
 
     tenant_id: str
     verb: str

@@ -39,6 +39,7 @@ from autonomics.actors.message import (
     Readiness,
     ReceiptView,
     Role,
+    SignedUp,
     TenantCreated,
     TenantView,
     Unplaced,
@@ -55,6 +56,7 @@ from autonomics.actors.router_message import (
     Locate,
     Park,
     Readmit,
+    SignUp,
     TellPricePlan,
     tenant_actor,
 )
@@ -78,6 +80,7 @@ from autonomics.receipts.signer import format_vkey
 from autonomics.recipes.record import parse_received
 from autonomics.runtime import Address, Runtime
 from autonomics.supervisors import TreeNode, snapshot
+from autonomics.tenancy.sign_up import Account
 from autonomics.tenancy.support_model import SupportModel, SupportTier
 
 R = TypeVar("R")
@@ -267,8 +270,12 @@ class TreeControlPlane:
         push_token = await self.create_key("push", tenant_id, by)
         return TenantCreated(tenant, api_key, push_token, replayed)
 
+    async def sign_up(self, account: Account) -> SignedUp:
+        """Have a pending tenant for a marketplace's account; a router that dies is asked again."""
+        return await _patiently(lambda: self._named(ROUTER).call(SignUp(account)))
+
     async def change_tenant(self, tenant_id: str, verb: str, by: str) -> TenantView:
-        """Carry out `suspend`, `resume`, `close` or `readmit`."""
+        """Carry out `activate`, `suspend`, `resume`, `close` or `readmit`."""
         if verb != "readmit":
             return await self._named(ROUTER).call(ChangeTenant(tenant_id, verb, by))
         found = await self.tenant(tenant_id)

@@ -19,7 +19,17 @@ UNFORESEEN = 70
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 SERVER_PACKAGES = frozenset(
-    {"cryptography", "httpx2", "hypercorn", "quart", "quart_trio", "re2", "structlog", "werkzeug"}
+    {
+        "cryptography",
+        "httpx2",
+        "hypercorn",
+        "joserfc",
+        "quart",
+        "quart_trio",
+        "re2",
+        "structlog",
+        "werkzeug",
+    }
 )
 
 

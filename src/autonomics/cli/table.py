@@ -10,7 +10,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("init", "make a data folder with its signing key, store and first admin key"),
     Topic("serve", "run the control plane until it is told to stop"),
     Topic("demo", "see the whole of it work on this machine"),
-    Topic("tenants", "create, list, show, suspend, resume, close, readmit tenants"),
+    Topic("tenants", "create, list, show, activate, suspend, resume, close, readmit tenants"),
     Topic("api-keys", "create, list, revoke the keys of people and services"),
     Topic("signal", "submit a signal and print the decision"),
     Topic("receipts", "print a log's receipts, or follow them"),

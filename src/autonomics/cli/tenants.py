@@ -101,6 +101,8 @@ def _print_tenant(tenant: Any, options: Namespace) -> None:
     print_text(f"{tenant['id']}  {tenant['name']}")
     for name in ("handle", "price_plan", "created_at"):
         print_text(f"  {name.replace('_', ' '):<12}{tenant[name]}")
+    if tenant["account"] is not None:
+        print_text(f"  {'account':<12}{tenant['account']}")
     print_text(f"  {'state':<12}{_state(tenant)}")
     for name, quota in tenant["quotas"].items():
         print_text(f"  quota {name}: {quota['used']} of {quota['limit']} used")
@@ -121,6 +123,7 @@ def _changing(verb: str) -> Command:
 
 
 _VERBS = {
+    "activate": "let a pending tenant's acts through, once it has a contract",
     "suspend": "refuse a tenant's acts until it is resumed",
     "resume": "end a suspension",
     "close": "end a tenant for good; its log stays",

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from autonomics.actors.control_plane import ControlPlane
 from autonomics.actors.message import Principal
 from autonomics.errors import AutonomicsError, CallFailed, DoorRefused, LedgerError
-from autonomics.http import api_keys, health, line, pubsub, receipts, signals, tenants
+from autonomics.http import api_keys, health, line, marketplace, pubsub, receipts, signals, tenants
 from autonomics.http.credential import read_secret
 from autonomics.http.exchange import JSON, Answer, Exchange, Refused, did_you_mean
 from autonomics.http.guard import MARK, AsgiApp, Guard, Mark
@@ -36,12 +36,15 @@ from autonomics.http.setting import DoorSettings
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *pubsub.ROUTES,
+    *marketplace.ROUTES,
     *signals.ROUTES,
     *receipts.ROUTES,
     *tenants.ROUTES,
     *api_keys.ROUTES,
     *line.ROUTES,
 )
+# What a stranger brings to these is no key of ours, or nothing at all.
+FOR_STRANGERS: Final = ("live", "ready", "sign_up")
 SOCKET_PRINCIPAL: Final = Principal("control-socket", "operator")
 ARGUMENT_LIMIT: Final = 300
 
@@ -107,7 +110,7 @@ class _Door:
             return None
         token = request.args.get("token") if route == "push" else None
         secret = read_secret(mark.headers, token)
-        if route in ("live", "ready") or (secret is None and route in health.OPEN):
+        if route in FOR_STRANGERS or (secret is None and route in health.OPEN):
             mark.principal = health.STRANGER
             return None
         if secret is None:

@@ -29,6 +29,7 @@ from autonomics.errors import (
     StoreUnavailable,
     TenantRefused,
     TenantUnavailable,
+    TokenRefused,
 )
 from autonomics.gates.refusal import CATALOGUE
 
@@ -62,6 +63,7 @@ _ROWS: Final = (
     ("bad_request", 400, "The request can't be read", "correct the request as the detail says"),
     ("bad_idempotency_key", 400, "The Idempotency-Key is malformed", "send 1 to 255 characters"),
     ("unreadable", 400, "The message can't be read", "send a JSON object"),
+    ("sign_up_refused", 401, "The sign-up was not accepted", "start again at the marketplace"),
     ("role_may_not", 403, "The key's role may not do this", "use a key of another role"),
     ("unknown_path", 404, "There is nothing at this path", "see the list of routes"),
     ("unknown_receipt", 404, "There is no such receipt", "look the receipt's id up"),
@@ -71,6 +73,7 @@ _ROWS: Final = (
     ("conflict", 409, "The request does not fit the present state", "look at the state first"),
     ("body_too_large", 413, "The body is too large", "send a smaller body"),
     ("unsupported_media_type", 415, "The body is not declared as JSON", "send application/json"),
+    ("not_a_form", 415, "The body is not declared as a form", "send it as HTML forms are sent"),
     ("invalid_input", 422, "A value breaks a constraint", "correct the value and send it again"),
     ("tenant_not_named", 422, "The request names no tenant", "name one with ?tenant="),
     ("refused", 422, "The act was refused", "see the verdicts of the decision"),
@@ -111,6 +114,7 @@ ERRORS: Final[tuple[tuple[type[AutonomicsError], str], ...]] = (
     (TenantUnavailable, "tenant_unavailable"),
     (ParkingFull, "parking_full"),
     (TenantRefused, "conflict"),
+    (TokenRefused, "sign_up_refused"),
     (Overloaded, "mailbox_full"),
     (CallTimedOut, "timed_out"),
     (CallFailed, "busy"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import attrs
 
+from autonomics.tenancy.sign_up import SignUpVerifier
+
 
 @attrs.frozen(kw_only=True)
 class DoorSettings:
     """Bounds of one server.
 
     `trust_tenant_attribute` lets a push from this machine name its tenant by an attribute; it is
-    for `demo` alone. `decision_wait_s` is what a caller of `/v1/signals` waits for a decision.
+    for `demo` alone. `sign_up` verifies what comes from the marketplace; without it nobody can
+    sign up. `decision_wait_s` is what a caller of `/v1/signals` waits for a decision.
     """
 
     body_limit_bytes: int = attrs.field(default=1024 * 1024, validator=attrs.validators.ge(1))
@@ -23,3 +26,4 @@ class DoorSettings:
     page_limit: int = attrs.field(default=1000, validator=attrs.validators.ge(1))
     page_default: int = attrs.field(default=100, validator=attrs.validators.ge(1))
     trust_tenant_attribute: bool = False
+    sign_up: SignUpVerifier | None = attrs.field(default=None, repr=False)

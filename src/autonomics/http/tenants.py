@@ -13,7 +13,7 @@ from autonomics.http.route import ADMINS, OWNERS, Route
 from autonomics.http.view import show_new_key, show_tenant
 
 DEFAULT_PRICE_PLAN = "evaluation"
-VERBS = ("suspend", "resume", "close", "readmit")
+VERBS = ("activate", "suspend", "resume", "close", "readmit")
 
 
 async def answer_tenants(exchange: Exchange) -> Answer:

@@ -72,6 +72,7 @@ def show_tenant(view: TenantView) -> dict[str, Any]:
         "state": view.state,
         "price_plan": view.price_plan,
         "created_at": format_time(view.created_at),
+        "account": view.account,
         "quarantined": view.quarantined,
         "quotas": {
             name: {"limit": limit, "used": used} for name, (used, limit) in view.quotas.items()

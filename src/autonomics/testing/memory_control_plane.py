@@ -26,6 +26,7 @@ from autonomics.actors.message import (
     Principal,
     ReceiptView,
     Role,
+    SignedUp,
     Stop,
     TenantCreated,
     TenantView,
@@ -39,6 +40,7 @@ from autonomics.errors import (
     NoSuchTenant,
     Overloaded,
     ParkingFull,
+    TenantRefused,
     TenantUnavailable,
 )
 from autonomics.gates.verdict import Verdict, permit, refuse
@@ -49,10 +51,16 @@ from autonomics.service import read_support_model
 from autonomics.supervisors import TreeNode
 from autonomics.tenancy.api_key import RANDOM_BYTES, make_api_key
 from autonomics.tenancy.price_plans import price_plan_named
+from autonomics.tenancy.sign_up import Account
 from autonomics.tenancy.support_model import SupportModel, SupportTier
 from autonomics.testing.memory_ledger import PAYLOAD_TYPE, Log, MemoryLedger
 
-STATES: Mapping[str, str] = {"suspend": "suspended", "resume": "active", "close": "closed"}
+STATES: Mapping[str, str] = {
+    "activate": "active",
+    "suspend": "suspended",
+    "resume": "active",
+    "close": "closed",
+}
 
 
 @attrs.define
@@ -71,6 +79,7 @@ class MemoryControlPlane(MemoryLedger):
         factory=dict[str, tuple[KeyView, str]], init=False
     )
     _parked: list[Unplaced] = attrs.field(factory=list[Unplaced], init=False)
+    _signed_up: dict[str, ReceiptView] = attrs.field(factory=dict[str, ReceiptView], init=False)
     _stops: dict[str, Stop] = attrs.field(factory=dict[str, Stop], init=False)
     _generation: int = attrs.field(default=0, init=False)
     _waiting: int = attrs.field(default=0, init=False)
@@ -207,22 +216,12 @@ class MemoryControlPlane(MemoryLedger):
         if tenant_id in self._tenants:
             raise InvalidInput.expected("tenant id", "free", tenant_id)
         plan = price_plan_named(price_plan)
-        handle = f"t{len(self._tenants) + 1:04d}"
         wanted = {row: grant.limit for row, grant in plan.quotas.items()} | dict(limits or {})
         quotas = {row: (0, limit) for row, limit in wanted.items()}
+        handle = f"t{len(self._tenants) + 1:04d}"
         view = TenantView(tenant_id, name, handle, "active", plan.id, self.clock(), quotas=quotas)
         self._note("tenant", event="created", tenant=tenant_id, by=by)
-        self._logs[handle] = Log(LogHead.empty(f"memory.test/{handle}"))
-        self._append(
-            handle,
-            Entry(
-                kind="entitlement",
-                actor="memory",
-                payload=canonical.encode({"price_plan": plan.id}),
-                payload_type=PAYLOAD_TYPE,
-            ),
-        )
-        self._tenants[tenant_id] = view
+        self._move_in(view)
         api_key = await self.create_key("tenant", tenant_id, by)
         push_token = await self.create_key("push", tenant_id, by)
         mine = [item for item in self._parked if item.tenant_id == tenant_id]
@@ -233,13 +232,49 @@ class MemoryControlPlane(MemoryLedger):
             await self.submit(inbound)
         return TenantCreated(view, api_key, push_token, len(mine))
 
+    def _move_in(self, view: TenantView) -> None:
+        self._logs[view.handle] = Log(LogHead.empty(f"memory.test/{view.handle}"))
+        self._append(
+            view.handle,
+            Entry(
+                kind="entitlement",
+                actor="memory",
+                payload=canonical.encode({"price_plan": view.price_plan}),
+                payload_type=PAYLOAD_TYPE,
+            ),
+        )
+        self._tenants[view.id] = view
+
+    async def sign_up(self, account: Account) -> SignedUp:
+        """Have a pending tenant for it."""
+        known = self._tenants.get(account.tenant_id)
+        if known is not None:
+            if known.account != account.id:
+                raise TenantRefused(f"tenant {known.id} was made by hand")
+            return SignedUp(known, self._signed_up[known.id], duplicate=True)
+        view = TenantView(
+            id=account.tenant_id,
+            name=f"Google Cloud Marketplace {account.id}",
+            handle=f"t{len(self._tenants) + 1:04d}",
+            state="pending",
+            price_plan="evaluation",
+            created_at=self.clock(),
+            account=account.id,
+        )
+        receipt = self._note("tenant", event="signed_up", tenant=view.id, account=account.id)
+        self._signed_up[view.id] = receipt
+        self._move_in(view)
+        return SignedUp(view, receipt, duplicate=False)
+
     async def change_tenant(self, tenant_id: str, verb: str, by: str) -> TenantView:
         """Carry the verb out."""
         view = self._found(tenant_id)
         if verb not in (*STATES, "readmit"):
-            raise InvalidInput.expected("verb", "suspend, resume, close or readmit", verb)
+            raise InvalidInput.expected("verb", "activate, suspend, resume, close or readmit", verb)
         if view.state == "closed":
             raise InvalidInput.expected("tenant", "open", tenant_id)
+        if verb == "activate" and view.state != "pending":
+            raise InvalidInput.expected("tenant", "pending", tenant_id)
         self._note("tenant", event=verb, tenant=view.id, by=by)
         state = STATES.get(verb, view.state)
         self._tenants[view.id] = attrs.evolve(view, state=state, quarantined=False)
