@@ -118,6 +118,11 @@ def _changing(verb: str) -> Command:
             return await client.post(path_to("tenants", options.id, verb))
 
         _print_tenant(ask(options, post), options)
+        if verb == "activate" and not options.json:
+            print_text(
+                f"\nMake its keys with autonomics api-keys create --role tenant"
+                f" --tenant {options.id}, and one with --role push."
+            )
 
     return Command(verb, _VERBS[verb], _add_one, change)
 
