@@ -18,6 +18,9 @@ COMMANDS: Final = {
     "compare": "bench.compare",
     "latency": "bench.latency",
     "memory": "bench.memory",
+    "plot": "bench.plot",
+    "page": "bench.page",
+    "publish": "bench.publish",
 }
 
 

@@ -1,8 +1,8 @@
 """Side by side in one run: this runtime, trio's primitives, other libraries, and Erlang.
 
 Each runtime lives in a process of its own. Rounds are interleaved: all runtimes do a workload
-once, then all again, so that what else the machine does falls on all of them. Each sample has S
-measured right before it in the same process; a ratio is of the two, and medians are of ratios.
+once, then all again, so that what else the machine does falls on all of them. Around each sample S
+is measured in the same process; a ratio is of the two, and medians are of ratios.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def test_a_baseline_is_kept_by_build_and_case(tmp_path: Path) -> None:
 
     write_baseline([Row(name="a", ratio=1.0), Row(name="b", ratio=2.0)], "one", path)
     write_baseline([Row(name="b", ratio=3.0), Row(name="c")], "one", path)
-    write_baseline([Row(name="a", ratio=4.0)], "two", path)
+    write_baseline([Row(name="S", ratio=1.0), Row(name="a", ratio=4.0)], "two", path)
 
     assert read_baselines(path) == {"one": {"a": 1.0, "b": 3.0}, "two": {"a": 4.0}}
 
