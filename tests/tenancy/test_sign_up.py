@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autonomics.config import SETTINGS
 from autonomics.errors import InvalidInput
 from autonomics.tenancy import Tenant
 from autonomics.tenancy.sign_up import Account
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "marketplace.md"
 ids = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)
 
 
@@ -34,3 +40,15 @@ def test_names_are_kept_apart_between_marketplaces() -> None:
 def test_an_account_id_is_visible_ascii_of_bounded_length(text: str) -> None:
     with pytest.raises(InvalidInput, match="expected procurement account id to be 1 to 128"):
         Account(text)
+
+
+def test_the_page_derives_the_id_with_other_peoples_tools() -> None:
+    command, line = re.findall(r"```console\n\$ (.+)\n(.+)\n```", PAGE.read_text("utf-8"))[0]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{line}\n"
+    assert Account("E-1234-5678-9ABC-DEF0").tenant_id == f"gcp-{line}"
+
+
+def test_the_page_lists_the_settings() -> None:
+    rows = re.findall(r"^\| `(marketplace_\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert rows == [row.name for row in SETTINGS if row.name.startswith("marketplace_")]
