@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def test_results_are_kept_as_printed_and_the_page_written_from_them(
 
         def measure(arguments: Sequence[str], name: str = name) -> int:
             given[name] = list(arguments)
-            print(json.dumps({"of": name}))
+            sys.stdout.write(json.dumps({"of": name}))
             return 1
 
         monkeypatch.setattr(module, "main", measure)
