@@ -29,7 +29,8 @@ AutonomicsError
 │  ├─ TenantUnavailable         quarantined or closed; says when to come again
 │  └─ ParkingFull               the sender has parked as much as it may
 ├─ EffectFailed                 a call to an outside system ended badly, and is known to have
-│  └─ EffectUnknown             it was sent, and nobody can say whether it took effect
+│  ├─ EffectUnknown             it was sent, and nobody can say whether it took effect
+│  └─ TokenUnavailable          it was not sent: no token could be had for it
 ├─ TokenRefused                 a token of somebody else's is not valid here; `reason` is one word
 ├─ DoorRefused                  a door can't take a request as it came; `code` is its problem
 └─ CommandFailed                a command can't go on; its text is the one line that the user sees
@@ -180,6 +181,10 @@ class EffectFailed(AutonomicsError):
 
 class EffectUnknown(EffectFailed):
     """An outside call was sent, and nobody can say whether it took effect."""
+
+
+class TokenUnavailable(EffectFailed):
+    """No access token could be had for an outside call, so it was not sent."""
 
 
 class TokenRefused(AutonomicsError):
