@@ -88,6 +88,7 @@ def test_the_wheel_carries_recipes_and_verifier(tmp_path: Path) -> None:
         "autonomics/receipts/verify.py",
         "autonomics/recipes/library/run/oom_memory_limit.toml",
         "autonomics/recipes/library/ent/quota_near_limit.toml",
+        "autonomics/tenancy/support_model.toml",
     }
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
