@@ -15,6 +15,7 @@ INTERNAL = {
     "CommandFailed",
     "EffectFailed",
     "EffectUnknown",
+    "TokenUnavailable",
     "StartFailed",
     "Unstoppable",
 }
