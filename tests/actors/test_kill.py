@@ -11,8 +11,8 @@ from trio.testing import MockClock
 
 from autonomics.actors.message import Accepted
 from autonomics.errors import AutonomicsError
+from autonomics.testing.cloud_fault import Hang, Late, Lost
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Hang, Late, Lost
 from autonomics.testing.stage import recording
 
 ROLES = ("receipt_writer", "gate_watchdog", "attempts", "executor", "governor")

@@ -9,9 +9,9 @@ import trio
 from trio.testing import MockClock
 
 from autonomics.supervisors import TreeNode
+from autonomics.testing.cloud_fault import Fail, Lost
 from autonomics.testing.demo_view import detail_of
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Fail, Lost
 
 MEMORY = "template.containers.0.resources.limits.memory"
 

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from autonomics.errors import InvalidInput, NoSuchTenant, StoreUnavailable
+from autonomics.testing.cloud_fault import Late
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Late
 
 RECIPE = "run.oom_memory_limit"
 TEXTS = ("the cause", "the fix", "the prevention")

@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from autonomics.actors.message import Accepted
 from autonomics.errors import Overloaded
+from autonomics.testing.cloud_fault import Hang
 from autonomics.testing.house import open_house
-from autonomics.testing.local_cloud import Hang
 
 
 async def test_a_full_tenant_refuses_at_once_and_decides_what_it_took(

@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 from autonomics.actors.message import Unplaced
 from autonomics.errors import InvalidInput, ParkingFull, StoreUnavailable
+from autonomics.testing.cloud_fault import Hang
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Hang
 from autonomics.testing.stage import recording
 
 

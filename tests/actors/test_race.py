@@ -8,8 +8,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomics.errors import StoreUnavailable
 from autonomics.tenancy.api_key import ALPHABET, make_api_key
+from autonomics.testing.cloud_fault import Fail, Hang, Late
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Fail, Hang, Late
 from autonomics.testing.stage import recording
 
 

@@ -22,8 +22,8 @@ from autonomics.receipts.leaf import decode_leaf
 from autonomics.recipes.history import History
 from autonomics.recipes.record import Received, parse_decided, parse_payload, parse_received
 from autonomics.recipes.replay import replay
+from autonomics.testing.cloud_fault import Conflict, Fail, Hang, Late, Lost
 from autonomics.testing.house import House, open_house, shipped_recipes
-from autonomics.testing.local_cloud import Conflict, Fail, Hang, Late, Lost
 
 TENANTS = ("acme", "birch")
 ROLES = ("receipt_writer", "gate_watchdog", "attempts", "executor", "governor")

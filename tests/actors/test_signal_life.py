@@ -12,8 +12,8 @@ from autonomics.receipts.leaf import decode_leaf
 from autonomics.recipes.history import History
 from autonomics.recipes.record import Received, parse_decided, parse_payload, parse_received
 from autonomics.recipes.replay import replay
+from autonomics.testing.cloud_fault import Hang
 from autonomics.testing.house import open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Hang
 
 LIFE = ["received", "decided", "intent", "outcome", "verified"]
 

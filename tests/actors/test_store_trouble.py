@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from autonomics.errors import CallTimedOut, StoreUnavailable
+from autonomics.testing.cloud_fault import Late
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Late
 from autonomics.testing.stage import recording
 
 

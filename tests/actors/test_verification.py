@@ -9,8 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from autonomics.receipts.leaf import decode_leaf
+from autonomics.testing.cloud_fault import Fail, Hang
 from autonomics.testing.house import House, open_house, payload_of, service_name
-from autonomics.testing.local_cloud import Fail, Hang
 
 LIFE = ["received", "decided", "intent", "outcome", "verified"]
 

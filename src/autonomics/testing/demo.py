@@ -29,6 +29,7 @@ from autonomics.service import (
 )
 from autonomics.supervisors import TreeNode
 from autonomics.telemetry import subscribe, unsubscribe
+from autonomics.testing.cloud_fault import Late
 from autonomics.testing.demo_audit import Audit, Finding
 from autonomics.testing.demo_load import Load
 from autonomics.testing.demo_signal import (
@@ -48,7 +49,8 @@ from autonomics.testing.demo_view import (
     is_terminal,
     summarize,
 )
-from autonomics.testing.local_cloud import Late, LocalCloud
+from autonomics.testing.local_cloud import LocalCloud
+from autonomics.testing.local_reach import reach_cloud
 
 TENANTS = ("acme", "birch", "cedar", "delta", "elm")
 LATE_TENANT = TENANTS[-1]
@@ -139,8 +141,8 @@ class _Demo:
                 name = _service(tenant, short)
                 self._cloud.add_service(name)
                 self._cloud.set_memory_course(name, ["0.52", "0.51", "0.52", "0.51"])
-        effectors = {"run": self._cloud}
-        readers = {"run": self._cloud, "monitoring": self._cloud}
+        reach = reach_cloud(self._cloud, self._source.clock)
+        effectors, readers = reach.effectors, reach.readers
         doors = Doors(trust_tenant_attribute=True, on_bound=self._bound)
         with (
             open_parts(self._settings, doors=doors, effectors=effectors, readers=readers) as parts,

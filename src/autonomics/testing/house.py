@@ -46,6 +46,7 @@ from autonomics.storage.memory import MemoryMedium
 from autonomics.supervisors import ChildSpec, TreeNode
 from autonomics.testing.faulty_store import FaultyStore, StoreFaults
 from autonomics.testing.local_cloud import LocalCloud
+from autonomics.testing.local_reach import reach_cloud
 
 BEGIN: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
 SOURCE: Final = "house"
@@ -124,14 +125,15 @@ class House:
         await self.open()
 
     async def _live(self, task_status: trio.TaskStatus[Service]) -> None:
+        reach = reach_cloud(self.cloud, self.source.clock)
         parts = Parts(
             settings=self.settings,
             open_store=lambda: FaultyStore(self.medium, self.faults),
             signer=self.signer,
             source=self.source,
             recipes=self.recipes,
-            effectors={"run": self.cloud},
-            readers={"run": self.cloud, "monitoring": self.cloud},
+            effectors=reach.effectors,
+            readers=reach.readers,
             ingress=self.ingress,
         )
         try:

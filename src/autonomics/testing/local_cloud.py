@@ -1,140 +1,90 @@
-"""Cloud Run in this process: services that keep their state, and fail as they are told to.
+"""Cloud Run and Cloud Monitoring in this process: an HTTP end that keeps its state.
 
-Answers have the shape of Cloud Run's v2 API: int64 as text, `reconciling` only while true,
-`etag` checked where it is given. It keeps no idempotency keys, as the real one keeps none; it
-records each effect with the key of its call, so that a test can count what happened twice.
+    cloud = LocalCloud(clock)
+    cloud.add_service("projects/shop/locations/europe-west1/services/checkout")
+    client = httpx2.AsyncClient(transport=cloud.transport())   # in process, under trio's clock
+    await serve(cloud.app, config)                             # or on a port, behind hypercorn
+
+It serves what recipes use of the Admin API v2 (services, revisions, operations) and Monitoring's
+`timeSeries.list`; tests hold its answers to Google's discovery documents. It fails as told to.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, TypeAlias, assert_never, cast
+from typing import Any, Final, Literal, assert_never
 
 import trio
-from attrs import frozen
 
-from autonomics.errors import EffectFailed, EffectUnknown, InvalidInput
-from autonomics.recipes.effector import (
-    EffectResult,
-    Fact,
-    FactRequest,
-    PlannedCall,
-    ReadBack,
-)
-from autonomics.recipes.path import MISSING, parse_path, walk
+from autonomics.errors import InvalidInput
 from autonomics.recipes.quantity import read_number
 from autonomics.recipes.signal import Json
+from autonomics.testing.cloud_fault import Conflict, Fail, Fate, Fault, Hang, Late, Lost
+from autonomics.testing.field_selector import parse_fields, select
+from autonomics.testing.local_effect import Effect, count_doubled
+from autonomics.testing.local_http import (
+    Answer,
+    AsgiApp,
+    ConnectionCut,
+    LocalTransport,
+    Refused,
+    Request,
+)
+from autonomics.testing.local_monitoring import MEMORY, LocalMonitoring, make_course
+from autonomics.testing.local_run import LocalRun
+from autonomics.testing.local_schema import without_zeros
+from autonomics.testing.local_signal import Entry, write_exit, write_kill, write_no_instance
 
-_GIB: Final = 2**30
-# The least CPU that Cloud Run wants for a memory limit above so many bytes.
-_CPU_FOR_MEMORY: Final = ((8 * _GIB, 4), (4 * _GIB, 2), (_GIB, 1))
-_SETTABLE: Final = ("template.", "scaling.", "labels.", "annotations.", "traffic.")
-
-
-@frozen
-class Late:
-    """Answer after so many seconds."""
-
-    by_s: float
-
-
-@frozen
-class Fail:
-    """Answer with an error, having done nothing."""
-
-    message: str = "503 UNAVAILABLE"
-
-
-@frozen
-class Conflict:
-    """Answer as if somebody else had changed the service meanwhile."""
-
-
-@frozen
-class Lost:
-    """Break the connection before or after the effect: the caller can't know which."""
-
-    has_effect: bool = True
-
-
-@frozen
-class Hang:
-    """Never answer, with or without the effect: the caller's deadline has to end it."""
-
-    has_effect: bool = True
-
-
-Fault: TypeAlias = "Late | Fail | Conflict | Lost | Hang"
-
-
-@frozen(kw_only=True)
-class Effect:
-    """One change that took place."""
-
-    idempotency_key: str
-    call: str
-    resource: str
-    set: Mapping[str, Json]
-    generation: int
-
-
-class _Service:
-    """One service: its declared state, and what of it has been rolled out."""
-
-    def __init__(self, name: str, tree: dict[str, Any]) -> None:
-        self.name = name
-        self.tree = tree
-        self.generation = 1
-        self.ready_generation = 1
-        self.ready_at_s = float("-inf")
-
-    def revision(self, generation: int) -> str:
-        short = self.name.rsplit("/", 1)[-1]
-        return f"{self.name}/revisions/{short}-{generation:05d}-loc"
-
-    @property
-    def etag(self) -> str:
-        content = f"{self.name} {self.generation} {self.tree!r}"
-        return f'"{hashlib.sha256(content.encode()).hexdigest()[:24]}"'
-
-    def view(self, now_s: float) -> dict[str, Any]:
-        """Give the service as `services.get` answers."""
-        if now_s >= self.ready_at_s:
-            self.ready_generation = self.generation
-        is_ready = self.ready_generation == self.generation
-        state = "CONDITION_SUCCEEDED" if is_ready else "CONDITION_RECONCILING"
-        found = {
-            "name": self.name,
-            "generation": str(self.generation),
-            "observedGeneration": str(self.ready_generation),
-            "etag": self.etag,
-            **deepcopy(self.tree),
-            "latestCreatedRevision": self.revision(self.generation),
-            "latestReadyRevision": self.revision(self.ready_generation),
-            "terminalCondition": {"type": "Ready", "state": state},
-        }
-        return found if is_ready else {**found, "reconciling": True}
+CALLS: Final = (
+    "run.services.get",
+    "run.services.patch",
+    "run.services.validate",
+    "run.revisions.list",
+    "run.revisions.get",
+    "run.operations.get",
+    "monitoring.timeSeries.list",
+    "read_back",
+)
+"""What can be scripted. A get of a service by whoever was left without an answer to its patch is a
+`read_back`; a patch with `validateOnly` is a `run.services.validate`."""
+_SERVICE: Final = r"(projects/[^/]+/locations/[^/]+/services/[^/]+)"
+_OPERATION: Final = r"(projects/[^/]+/locations/[^/]+/operations/[^/]+)"
+_ROUTES: Final = (
+    ("GET", re.compile(rf"/v2/{_SERVICE}"), "run.services.get"),
+    ("PATCH", re.compile(rf"/v2/{_SERVICE}"), "run.services.patch"),
+    ("GET", re.compile(rf"/v2/{_SERVICE}/revisions"), "run.revisions.list"),
+    ("GET", re.compile(rf"/v2/{_SERVICE}/revisions/([^/]+)"), "run.revisions.get"),
+    ("GET", re.compile(rf"/v2/{_OPERATION}"), "run.operations.get"),
+    ("GET", re.compile(r"/v3/projects/([^/]+)/timeSeries"), "monitoring.timeSeries.list"),
+)
 
 
 class LocalCloud:
-    """An end for `run.services.patch`, `run.services.get` and `monitoring.timeSeries.list`.
+    """An HTTP end for Cloud Run and Monitoring, and the hands that a test has in it.
 
-    `clock` dates the facts; a change takes `reconcile_s` of trio's time to be rolled out.
+    `clock` dates what happens; a change takes `reconcile_s` of trio's time to be rolled out.
     """
 
     def __init__(self, clock: Callable[[], datetime], *, reconcile_s: float = 0.0) -> None:
         self._clock = clock
-        self._reconcile_s = reconcile_s
-        self._services: dict[str, _Service] = {}
-        self._courses: dict[str, list[Json]] = {}
+        self._run = LocalRun(clock, reconcile_s)
         self._faults: dict[str, deque[Fault]] = {}
-        self.effects: list[Effect] = []
+        self._tokens: dict[str, datetime | None] | None = None
+        self._monitoring = LocalMonitoring(clock, self._serving)
         self.requests: Counter[str] = Counter()
-        self.validations = 0
+        """Requests by call, see `CALLS`."""
+        self.app = AsgiApp(self.handle)
+        """The same end as an ASGI application, for a real server on trio."""
+
+    def transport(self) -> LocalTransport:
+        """Serve clients of this process, whatever host they name."""
+        return LocalTransport(self.handle)
+
+    # What a test sets up
 
     def add_service(
         self,
@@ -142,206 +92,239 @@ class LocalCloud:
         *,
         memory: str = "512Mi",
         cpu: str = "1000m",
+        image: str = "local",
+        max_instances: int = 100,
+        min_instances: int = 0,
+        env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Deploy a service; its full name is projects/../locations/../services/.."""
-        limits = {"cpu": cpu, "memory": memory}
-        tree = {
-            "labels": dict(labels or {}),
-            "annotations": dict(annotations or {}),
-            "template": {"containers": [{"image": "local", "resources": {"limits": limits}}]},
+        container: dict[str, Any] = {
+            "image": image,
+            "resources": {"limits": {"cpu": cpu, "memory": memory}},
+            "env": [{"name": key, "value": value} for key, value in (env or {}).items()],
         }
-        self._services[name] = _Service(name, tree)
+        tree = without_zeros(
+            {
+                "labels": dict(labels or {}),
+                "annotations": dict(annotations or {}),
+                "scaling": {"minInstanceCount": min_instances},
+                "template": {
+                    "scaling": {"maxInstanceCount": max_instances},
+                    "containers": [container],
+                },
+            }
+        )
+        self._run.deploy(name, tree)
 
-    def service(self, name: str) -> dict[str, Any]:
-        """Look at a service, as `run.services.get` would."""
-        return self._require(name).view(trio.current_time())
+    def script(self, call: str, *faults: Fault) -> None:
+        """Let the next requests of that call fail in turn, see `CALLS`; `read_back` is one."""
+        if call not in CALLS:
+            raise InvalidInput.expected("call", f"one of {CALLS}", call)
+        self._faults.setdefault(call, deque()).extend(faults)
 
-    def memory_of(self, name: str) -> str:
-        """Give a service's memory limit."""
-        containers = self._require(name).tree["template"]["containers"]
-        return str(containers[0]["resources"]["limits"]["memory"])
+    def set_fate(self, image: str, fate: Fate) -> None:
+        """Say what becomes of the revisions that will be made of an image."""
+        self._run.fates[image] = fate
+
+    def demand_token(self, token: str, expires_at: datetime | None = None) -> None:
+        """Answer 401 from now on to whoever has not this token, or another that was demanded."""
+        self._tokens = {**(self._tokens or {}), token: expires_at}
+
+    def set_course(
+        self,
+        name: str,
+        metric: str,
+        values: Sequence[str | float | Sequence[float]],
+        step_s: int = 60,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say how a metric of a service went until now; one that is set before is replaced.
+
+        A distribution takes a number or all samples per point; memory is a share of the limit.
+        """
+        self._run.look_at(name)
+        end_s = int(self._clock().timestamp())
+        course = make_course(metric, values, step_s, end_s, labels or {})
+        self._monitoring.set_course(name, course)
+
+    def set_memory_course(self, name: str, shares: Sequence[str], step_s: int = 1800) -> None:
+        """Say how a service's memory went, as shares of its limit that end now."""
+        self.set_course(name, MEMORY, shares, step_s)
 
     def change_elsewhere(self, name: str, path: str, value: Json) -> None:
         """Change a service as somebody else would: its etag and generation move on."""
-        service = self._require(name)
-        _put(service.tree, path, value)
-        service.generation += 1
+        self._run.change_elsewhere(name, path, value)
 
-    def set_memory_course(self, name: str, shares: list[str], step_s: int = 1800) -> None:
-        """Say how a service's memory went, as shares of its limit that end now."""
-        end_s = int(self._clock().timestamp())
-        start_s = end_s - step_s * (len(shares) - 1)
-        self._courses[name] = [[start_s + i * step_s, share] for i, share in enumerate(shares)]
+    # What a test looks at
 
-    def script(self, call: str, *faults: Fault) -> None:
-        """Let the next calls of that name fail in turn; `read_back` is a name of its own."""
-        self._faults.setdefault(call, deque()).extend(faults)
+    def service(self, name: str) -> dict[str, Any]:
+        """Look at a service, as `services.get` would."""
+        return self._run.look_at(name).view(self._run.now())
+
+    def memory_of(self, name: str) -> str:
+        """Give a service's memory limit."""
+        containers = self._run.look_at(name).tree["template"]["containers"]
+        return str(containers[0]["resources"]["limits"]["memory"])
+
+    def shares_of(self, name: str) -> dict[str, int]:
+        """Give the percents of traffic by the short names of the revisions that serve."""
+        return self._run.look_at(name).shares()
+
+    def crashing(self, name: str) -> list[str]:
+        """Give the short names of the revisions that get traffic and whose containers exit."""
+        service, now = self._run.look_at(name), self._run.now()
+        found = [service.find(revision) for revision in service.shares()]
+        return [each.name for each in found if each is not None and each.is_crashing(now)]
+
+    @property
+    def effects(self) -> list[Effect]:
+        """The changes that took place through the API, in order."""
+        return self._run.effects
+
+    @property
+    def validations(self) -> int:
+        """How many patches were only to be validated."""
+        return self.requests["run.services.validate"]
 
     def doubled_effects(self) -> dict[str, int]:
-        """Count the effects per idempotency key, where there was more than one."""
-        counts = Counter(effect.idempotency_key for effect in self.effects)
-        return {key: count for key, count in counts.items() if count > 1}
+        """Count the effects per change that was made more than once, see `count_doubled`."""
+        return count_doubled(self.effects)
 
-    def kill_entry(self, name: str, *, insert_id: str, over_mib: int = 4) -> dict[str, Any]:
+    # What the platform writes
+
+    def kill_entry(self, name: str, *, insert_id: str, over_mib: int = 4) -> Entry:
         """Write the log entry of an instance of the service that was killed for memory now."""
-        parts = name.split("/")
-        service = self.service(name)
-        limit = read_number(self.memory_of(name))
-        mib = int(limit or 0) // 2**20
-        labels = {
-            "project_id": parts[1],
-            "location": parts[3],
-            "service_name": parts[5],
-            "revision_name": str(service["latestReadyRevision"]).rsplit("/", 1)[-1],
-        }
-        return {
-            "insertId": insert_id,
-            "logName": f"projects/{parts[1]}/logs/run.googleapis.com%2Fvarlog%2Fsystem",
-            "resource": {"type": "cloud_run_revision", "labels": labels},
-            "severity": "ERROR",
-            "textPayload": f"Memory limit of {mib} MiB exceeded with {mib + over_mib} MiB used.",
-            "timestamp": self._clock().isoformat().replace("+00:00", "Z"),
-        }
+        mib = int(read_number(self.memory_of(name)) or 0) // 2**20
+        return write_kill(
+            name,
+            self._revision_of(name),
+            self._clock(),
+            insert_id,
+            limit_mib=mib,
+            used_mib=mib + over_mib,
+        )
 
-    async def call(self, planned: PlannedCall) -> EffectResult:
-        """Carry out a patch, in the order of the real thing: validate, then change."""
-        self.requests[planned.call] += 1
-        fault = self._next_fault(planned.call)
-        match fault:
-            case None:
-                await trio.lowlevel.checkpoint()
-            case Late(by_s):
-                await trio.sleep(by_s)
-            case Fail(message):
-                raise EffectFailed(message)
-            case Conflict():
-                raise EffectFailed(f"409 ABORTED: {planned.resource} was changed meanwhile")
-            case Lost(has_effect):
-                if has_effect:
-                    self._patch(planned)
-                raise EffectUnknown(f"the connection broke during {planned.call}")
-            case Hang(has_effect):
-                if has_effect:
-                    self._patch(planned)
-                await trio.sleep_forever()
-            case _:
-                assert_never(fault)
-        return self._patch(planned)
+    def no_instance_entry(
+        self, name: str, insert_id: str, status: Literal[429, 500] = 429
+    ) -> Entry:
+        """Write the log entry of a request that found no instance: 429 at the limit, else 500."""
+        return write_no_instance(name, self._revision_of(name), self._clock(), insert_id, status)
 
-    async def read_back(self, planned: PlannedCall) -> ReadBack:
-        """Compare what the mask holds with what was planned, and with what was before."""
-        self.requests["read_back"] += 1
-        fault = self._next_fault("read_back")
-        if isinstance(fault, Hang):
-            await trio.sleep_forever()
-        if isinstance(fault, Late):
-            await trio.sleep(fault.by_s)
-        elif fault is not None:
-            return "unknown"
-        await trio.lowlevel.checkpoint()
-        service = self._services.get(planned.resource)
-        if service is None:
-            return "unknown"
-        present = {path: walk(service.tree, parse_path(path)) for path in planned.mask}
-        if present == dict(planned.set):
-            return "applied"
-        return "not_applied" if present == dict(planned.before) else "unknown"
+    def exit_entry(
+        self, name: str, insert_id: str, code: int = 1, revision: str | None = None
+    ) -> Entry:
+        """Write the log entry of a container that exits now, a crashing one if there is one."""
+        crashing = [*self.crashing(name), self._revision_of(name)]
+        return write_exit(name, revision or crashing[0], self._clock(), insert_id, code)
 
-    async def read(self, request: FactRequest) -> Fact:
-        """Answer a fact request within its deadline."""
-        self.requests[request.call] += 1
-        fault = self._next_fault(request.call)
-        with trio.move_on_after(request.timeout_s) as deadline:
-            if isinstance(fault, Hang):
-                await trio.sleep_forever()
-            await trio.sleep(fault.by_s if isinstance(fault, Late) else 0)
-        if deadline.cancelled_caught:
-            return self._fact(request, error=f"no answer within {request.timeout_s} s")
-        if fault is not None and not isinstance(fault, Late):
-            return self._fact(request, error=getattr(fault, "message", "the connection broke"))
-        name = request.args.get("name", "")
-        if name not in self._services:
-            return self._fact(request, error=f"404 NOT_FOUND: {name}")
-        if request.call == "run.services.get":
-            return self._fact(request, value=self.service(name))
-        if request.call == "monitoring.timeSeries.list":
-            return self._fact(request, value={"points": self._course(name)})
-        return self._fact(request, error=f"unknown call {request.call}")
+    # The end itself
 
-    def _course(self, name: str) -> list[Json]:
-        if name not in self._courses:
-            now_s = int(self._clock().timestamp())
-            return [[now_s - (11 - i) * 1800, "0.6"] for i in range(12)]
-        return self._courses[name]
+    async def handle(self, request: Request) -> Answer:
+        """Answer one request; raises ConnectionCut where there is to be no answer."""
+        try:
+            self._check_token(request)
+            call, arguments = self._route(request)
+            self.requests[call] += 1
+            return _cut_to_fields(request, await self._serve(call, arguments, request))
+        except Refused as refused:
+            return refused.answer
 
-    def _fact(self, request: FactRequest, value: Json = None, error: str | None = None) -> Fact:
-        return Fact(key=request.key, value=value, read_at=self._clock(), error=error)
+    def _check_token(self, request: Request) -> None:
+        if self._tokens is None:
+            return
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and token in self._tokens:
+            expires_at = self._tokens[token]
+            if expires_at is None or self._clock() < expires_at:
+                return
+            reason = "ACCESS_TOKEN_EXPIRED"
+        else:
+            reason = "ACCESS_TOKEN_TYPE_UNSUPPORTED" if token else "CREDENTIALS_MISSING"
+        message = "Request had invalid authentication credentials."
+        headers = {"www-authenticate": 'Bearer realm="https://accounts.google.com/"'}
+        raise Refused(401, message, headers=headers, reason=reason)
 
-    def _next_fault(self, call: str) -> Fault | None:
+    def _route(self, request: Request) -> tuple[str, tuple[str, ...]]:
+        for method, path, call in _ROUTES:
+            found = path.fullmatch(request.path)
+            if found is None or method != request.method:
+                continue
+            if call == "run.services.patch" and ("validateOnly", "true") in request.query:
+                return "run.services.validate", found.groups()
+            if call == "run.services.get":
+                service = self._run.services.get(found[1])
+                if service is not None and service.is_unanswered:
+                    return "read_back", found.groups()
+            return call, found.groups()
+        raise Refused(404, f"Method not found: {request.method} {request.path}")
+
+    async def _serve(self, call: str, arguments: tuple[str, ...], request: Request) -> Answer:
+        """Answer under the fault that is next for the call, in the order of the real thing."""
         waiting = self._faults.get(call)
-        return waiting.popleft() if waiting else None
+        fault = waiting.popleft() if waiting else None
+        with self._unanswered_until_left(call, arguments):
+            match fault:
+                case None:
+                    await trio.lowlevel.checkpoint()
+                case Late(by_s, has_effect_first):
+                    answer = self._answer(call, arguments, request) if has_effect_first else None
+                    await trio.sleep(by_s)
+                    if answer is not None:
+                        return answer
+                case Fail():
+                    wait_s = fault.retry_after_s
+                    headers = {} if wait_s is None else {"retry-after": str(wait_s)}
+                    raise Refused(fault.code, fault.reason, fault.status, headers)
+                case Conflict():
+                    raise Refused(409, f"Conflict for resource '{arguments[0]}' by script.")
+                case Lost(has_effect):
+                    if has_effect:
+                        self._answer(call, arguments, request)
+                    raise ConnectionCut
+                case Hang(has_effect):
+                    if has_effect:
+                        self._answer(call, arguments, request)
+                    await trio.sleep_forever()
+                case _:
+                    assert_never(fault)
+            return self._answer(call, arguments, request)
 
-    def _require(self, name: str) -> _Service:
-        if name not in self._services:
-            raise InvalidInput.expected("service", f"one of {sorted(self._services)}", name)
-        return self._services[name]
+    @contextmanager
+    def _unanswered_until_left(self, call: str, arguments: tuple[str, ...]) -> Generator[None]:
+        """Know of a patch whose caller was left without an answer, or had gone by then."""
+        service = self._run.services.get(arguments[0])
+        if service is None or call not in ("run.services.patch", "read_back"):
+            yield
+            return
+        service.is_unanswered = True
+        try:
+            yield
+        except Refused:
+            service.is_unanswered = call == "read_back"
+            raise
+        service.is_unanswered = False
 
-    def _patch(self, planned: PlannedCall) -> EffectResult:
-        if planned.validate_only_first:
-            self.validations += 1
-            self._validate(planned)
-        service, tree = self._validate(planned)
-        service.tree = tree
-        service.generation += 1
-        service.ready_at_s = trio.current_time() + self._reconcile_s
-        self.effects.append(
-            Effect(
-                idempotency_key=planned.idempotency_key,
-                call=planned.call,
-                resource=planned.resource,
-                set=dict(planned.set),
-                generation=service.generation,
-            )
-        )
-        return EffectResult(detail={"generation": str(service.generation), "etag": service.etag})
+    def _answer(self, call: str, arguments: tuple[str, ...], request: Request) -> Answer:
+        if call == "monitoring.timeSeries.list":
+            return self._monitoring.list_series(arguments[0], request)
+        return self._run.answer(call, arguments, request)
 
-    def _validate(self, planned: PlannedCall) -> tuple[_Service, dict[str, Any]]:
-        """Build the changed tree, or raise as the API answers; nothing is changed here."""
-        if planned.call != "run.services.patch":
-            raise EffectFailed(f"501 UNIMPLEMENTED: {planned.call}")
-        service = self._services.get(planned.resource)
-        if service is None:
-            raise EffectFailed(f"404 NOT_FOUND: {planned.resource}")
-        if planned.etag is not None and planned.etag != service.etag:
-            raise EffectFailed(f"409 ABORTED: etag of {planned.resource} is {service.etag}")
-        if sorted(planned.mask) != sorted(planned.set):
-            raise EffectFailed(f"400 INVALID_ARGUMENT: updateMask {list(planned.mask)}")
-        tree = deepcopy(service.tree)
-        for path, value in planned.set.items():
-            if not path.startswith(_SETTABLE) or walk(tree, parse_path(path)) is MISSING:
-                raise EffectFailed(f"400 INVALID_ARGUMENT: no field {path}")
-            _put(tree, path, value)
-        _check_limits(tree)
-        return service, tree
+    def _revision_of(self, name: str) -> str:
+        """Give the short name of the revision with the most traffic."""
+        shares = self.shares_of(name)
+        return max(shares, key=lambda revision: shares[revision])
+
+    def _serving(self) -> dict[str, str]:
+        return {name: self._revision_of(name) for name in self._run.services}
 
 
-def _put(tree: dict[str, Any], path: str, value: Json) -> None:
-    *way, last = parse_path(path)
-    node: Any = tree
-    for segment in way:
-        node = (
-            cast("dict[str, Any]", node)[segment] if isinstance(node, dict) else node[int(segment)]
-        )
-    node[last] = value
-
-
-def _check_limits(tree: dict[str, Any]) -> None:
-    limits = tree["template"]["containers"][0]["resources"]["limits"]
-    memory, cpu = read_number(limits["memory"]), read_number(limits["cpu"])
-    if memory is None or cpu is None or not 128 * 2**20 <= memory <= 32 * _GIB:
-        raise EffectFailed(f"400 INVALID_ARGUMENT: resources.limits {limits}")
-    for above, least in _CPU_FOR_MEMORY:
-        if memory > above and cpu < least:
-            raise EffectFailed(f"400 INVALID_ARGUMENT: {limits['memory']} needs {least} CPU")
+def _cut_to_fields(request: Request, answer: Answer) -> Answer:
+    text = dict(request.query).get("fields")
+    if text is None:
+        return answer
+    try:
+        return Answer(select(answer.body, parse_fields(text)), answer.status, answer.headers)
+    except InvalidInput as error:
+        raise Refused(400, f"Invalid field selection: {error}") from None
