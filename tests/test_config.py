@@ -35,6 +35,28 @@ def test_options_win_over_environment_over_file_over_defaults(tmp_path: Path) ->
         ({"store": "mysql"}, "one of sqlite, memory, stdout"),
         ({"origin": "Ledger"}, "expected origin to be a lower-case host name"),
         ({"host": " "}, "expected host to be a text that is not empty"),
+        ({"google_credentials": " "}, "expected google_credentials to be a text that is not empty"),
+        *(
+            ({"google_run_url": url}, "expected google_run_url to be an https URL without a query")
+            for url in (
+                "http://run.googleapis.com",
+                "http://metadata.google.internal",
+                "https://",
+                "https://u:p@run.googleapis.com",
+                "https://run.googleapis.com?key=1",
+                "https://run.googleapis.com#x",
+                "https://run.googleapis.com/a/../b",
+                "https://run.googleapis.com:x",
+                "https://run googleapis.com",
+                "https://127.0.0.1\\@run.googleapis.com",
+                "ftp://127.0.0.1",
+                "run.googleapis.com",
+            )
+        ),
+        (
+            {"google_metadata_url": "http://metadata.example"},
+            "or http to this machine, 169.254.169.254, metadata.google.internal, got",
+        ),
         ({"prot": 1}, "unknown setting prot in the command line; did you mean port?"),
     ],
 )
@@ -61,3 +83,23 @@ def test_numbers_from_the_environment_are_read_as_numbers() -> None:
     settings = load_settings(environ={"AUTONOMICS_DRAIN_S": "2.5", "AUTONOMICS_PORT": "0"})
     assert (settings.drain_s, settings.port) == (2.5, 0)
     assert settings.is_loopback
+
+
+def test_the_apis_are_googles_own_unless_somebody_says_otherwise() -> None:
+    settings = load_settings(environ={})
+    assert settings.google_credentials == ""
+    assert settings.google_run_url == "https://run.googleapis.com"
+    assert settings.google_monitoring_url == "https://monitoring.googleapis.com"
+    assert settings.google_metadata_url == "http://metadata.google.internal"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
+def test_calls_without_a_token_go_to_this_machine_alone(host: str) -> None:
+    local = f"http://{host}:8085/"
+    options = {"google_credentials": "none", "google_run_url": local}
+    with pytest.raises(InvalidConfig, match="where google_credentials is none, got 'https://mon"):
+        load_settings(options, environ={})
+    settings = load_settings({**options, "google_monitoring_url": local}, environ={})
+    assert settings.google_run_url == local.rstrip("/")
+    with_token = load_settings({**options, "google_credentials": "metadata"}, environ={})
+    assert with_token.google_run_url == local.rstrip("/")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -23,6 +25,8 @@ GOOGLE_ISSUER = (
     "cloud-commerce-partner@system.gserviceaccount.com"
 )
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+METADATA_HOSTS = frozenset({"metadata.google.internal", "169.254.169.254"})
+_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+[A-Za-z0-9._~/-]*")
 
 
 def _integer(low: int, high: int) -> Callable[[object], object]:
@@ -69,6 +73,33 @@ def _text(value: object) -> object:
     return value
 
 
+def _text_or_none(value: object) -> object:
+    return value if value == "" else _text(value)
+
+
+def is_guarded_url(url: str, plain: frozenset[str] = LOOPBACK) -> bool:
+    """Tell whether nobody between can read what goes there: https, or http to a host of `plain`."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return False
+    is_url = _URL.fullmatch(url) is not None and ".." not in url and bool(host)
+    return is_url and (parts.scheme == "https" or host in plain)
+
+
+def _url(*more_plain: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        url = str(_text(value)).rstrip("/")
+        if not is_guarded_url(url, LOOPBACK.union(more_plain)):
+            hosts = ", ".join(("this machine", *more_plain))
+            raise ValueError(f"an https URL without a query, or http to {hosts}")
+        return url
+
+    return check
+
+
 def _path(value: object) -> object:
     return Path(str(_text(str(value) if isinstance(value, Path) else value)))
 
@@ -113,6 +144,22 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("marketplace_audience", _text, None, "the product's domain, as sign-up tokens name it"),
     Setting("marketplace_issuer", _text, GOOGLE_ISSUER, "who issues sign-up tokens"),
     Setting(
+        "google_credentials",
+        _text_or_none,
+        "",
+        "metadata, a service account's key file, or none for local ends; empty: calls stay dry",
+    ),
+    Setting("google_run_url", _url(), "https://run.googleapis.com", "Cloud Run Admin API"),
+    Setting(
+        "google_monitoring_url", _url(), "https://monitoring.googleapis.com", "Cloud Monitoring API"
+    ),
+    Setting(
+        "google_metadata_url",
+        _url(*sorted(METADATA_HOSTS)),
+        "http://metadata.google.internal",
+        "metadata server, which gives tokens on Google's machines",
+    ),
+    Setting(
         "verify_wait_cap_s",
         _seconds(0, 86_400),
         86_400.0,
@@ -140,6 +187,10 @@ class Settings:
     marketplace_keys: Path | None
     marketplace_audience: str | None
     marketplace_issuer: str
+    google_credentials: str
+    google_run_url: str
+    google_monitoring_url: str
+    google_metadata_url: str
     verify_wait_cap_s: float
 
     @property
@@ -169,7 +220,19 @@ def load_settings(
         for name, value in values.items():
             if value is not None:
                 found[name] = _checked(name, value, where)
-    return Settings(**found)
+    settings = Settings(**found)
+    _expect_token_for_google(settings)
+    return settings
+
+
+def _expect_token_for_google(settings: Settings) -> None:
+    """Refuse to send calls without a token anywhere but to this machine: they all would fail."""
+    for url in (settings.google_run_url, settings.google_monitoring_url):
+        if settings.google_credentials == "none" and urlsplit(url).hostname not in LOOPBACK:
+            raise InvalidConfig(
+                "expected google_run_url and google_monitoring_url to be on this machine where"
+                f" google_credentials is none, got {url!r}"
+            )
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:

@@ -16,8 +16,10 @@ from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 import attrs
+import trio
 
 from autonomics.actors.doorkeeper import DOORKEEPER, Doorkeeper
 from autonomics.actors.effect_registry import find_dry
@@ -65,7 +67,11 @@ from autonomics.supervisors import (
 from autonomics.tenancy.sign_up import SignUpVerifier
 from autonomics.tenancy.support_model import SupportModel, parse_support_model
 
+if TYPE_CHECKING:
+    import httpx2
+
 ROOT = "root"
+CLOSE_WITHIN_S = 2.0
 
 
 def system_source() -> Source:
@@ -105,9 +111,15 @@ class Parts:
     recipes: RecipeSet = attrs.field(factory=lambda: parse_library(read_library()))
     effectors: Mapping[str, Effector] = attrs.field(factory=dict[str, Effector])
     readers: Mapping[str, FactReader] = attrs.field(factory=dict[str, FactReader])
+    client: httpx2.AsyncClient | None = None
     support: SupportModel = attrs.field(factory=read_support_model)
     write_event: WriteEvent | None = None
     ingress: Callable[[TreeControlPlane], Sequence[ChildSpec]] = lambda _: ()
+
+    @property
+    def dry(self) -> tuple[str, ...]:
+        """The recipes that only decide: nobody carries out their calls."""
+        return find_dry(self.recipes, frozenset({"platform", *self.effectors}))
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +141,7 @@ def open_parts(
 ) -> Generator[Parts]:
     """Hold the data folder and give the parts of a service on it; no doors unless given.
 
+    The settings say who acts on the outside world and reads it, unless `effectors` or `readers` do.
     Raises DataFolderBusy, StoreUnusable or InvalidConfig, each in one line and with nothing
     changed on disk.
     """
@@ -139,13 +152,17 @@ def open_parts(
         _expect_key_beside_store(settings, folder)
         source = system_source()
         signer = open_signing_key(folder.signing_key_path, source.random_bytes(32))
+        outside = Outside(effectors=effectors or {}, readers=readers or {})
+        if effectors is None and readers is None:
+            outside = open_outside(settings, source)
         yield Parts(
             settings=settings,
             open_store=_store_opener(settings, folder),
             signer=signer,
             source=source,
-            effectors=dict(effectors or {}),
-            readers=dict(readers or {}),
+            effectors=outside.effectors,
+            readers=outside.readers,
+            client=outside.client,
             write_event=write_event,
             ingress=_no_doors
             if doors is None
@@ -201,6 +218,49 @@ def open_sign_up(settings: Settings, source: Source) -> SignUpVerifier | None:
     )
 
 
+@attrs.frozen(kw_only=True)
+class Outside:
+    """Who acts on the outside world and reads it, by prefix, and the client that they share."""
+
+    effectors: Mapping[str, Effector] = attrs.field(factory=dict[str, Effector])
+    readers: Mapping[str, FactReader] = attrs.field(factory=dict[str, FactReader])
+    client: httpx2.AsyncClient | None = None
+
+
+def open_outside(settings: Settings, source: Source) -> Outside:
+    """Return the parts that speak to Google, as the settings say; none, and all calls are dry.
+
+    Raises InvalidConfig if the credentials can't be used. Nothing is sent here.
+    """
+    if not settings.google_credentials:
+        return Outside()
+    from autonomics.integrations.google_api import open_client
+    from autonomics.integrations.google_monitoring import GoogleMonitoring
+    from autonomics.integrations.google_run import GoogleRun
+    from autonomics.integrations.google_token import open_tokens
+
+    client, clock = open_client(), source.clock
+    tokens = open_tokens(settings, client, clock)
+    run = GoogleRun(client, base_url=settings.google_run_url, tokens=tokens, clock=clock)
+    monitoring = GoogleMonitoring(
+        client, base_url=settings.google_monitoring_url, tokens=tokens, clock=clock
+    )
+    return Outside(
+        effectors={"run": run}, readers={"run": run, "monitoring": monitoring}, client=client
+    )
+
+
+@asynccontextmanager
+async def _closing(client: httpx2.AsyncClient | None) -> AsyncGenerator[None]:
+    """Close the client at the end, also of a block that was cancelled."""
+    try:
+        yield
+    finally:
+        if client is not None:
+            with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
+                await client.aclose()
+
+
 def _ingress(
     settings: Settings,
     doors: Doors,
@@ -254,13 +314,14 @@ async def open_service(parts: Parts) -> AsyncGenerator[Service]:
     Raises StartFailed if it does not come up; nothing is left of it then.
     """
     started_at = parts.source.monotonic()
-    async with open_runtime() as runtime:
+    async with _closing(parts.client), open_runtime() as runtime:
         facts = TreeFacts(
             origin_host=parts.settings.origin,
             public_key=parts.signer.public_key,
             verifier=_verifier_source(),
             version=version("autonomics"),
             effectors=("platform", *sorted(parts.effectors)),
+            dry=parts.dry,
             support=parts.support,
             seconds_up=lambda: parts.source.monotonic() - started_at,
         )
@@ -419,7 +480,7 @@ def _tenants(runtime: Runtime, parts: Parts) -> Supervisor:
         line=runtime.named(LINE),
         router=router,
         recipes=parts.recipes,
-        monitor=find_dry(parts.recipes, frozenset({"platform", *parts.effectors})),
+        monitor=parts.dry,
         effectors=dict(parts.effectors),
         readers=dict(parts.readers),
         source=parts.source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,14 +12,58 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import httpx2
 import trio
+from attrs import evolve
 
 from autonomics.integrations.google_api import open_client
+from autonomics.recipes.effector import PlannedCall
 from autonomics.testing.discovery import load_document
 
 RUN_URL = "https://run.googleapis.com"
 MONITORING_URL = "https://monitoring.googleapis.com"
 SERVICE = "projects/shop/locations/europe-west1/services/checkout"
 BEGIN = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+MEMORY = "template.containers.0.resources.limits.memory"
+MOST = "template.scaling.maxInstanceCount"
+ETAG = '"CJ2kmq8GEKi"'
+SECRET = "hunter2-hunter2"
+CONTAINERS: list[dict[str, Any]] = [
+    {
+        "name": "app",
+        "image": "eu.pkg.dev/shop/app@sha256:4f5c",
+        "args": ["--verbose"],
+        "env": [{"name": "API_KEY", "value": SECRET}],
+        "resources": {"limits": {"cpu": "1000m", "memory": "512Mi"}, "cpuIdle": True},
+        "buildInfo": {"functionTarget": "main"},
+    },
+    {"name": "proxy", "image": "eu.pkg.dev/shop/proxy"},
+]
+PATCH = PlannedCall(
+    call="run.services.patch",
+    resource=SERVICE,
+    set={MEMORY: "1Gi"},
+    mask=(MEMORY,),
+    before={MEMORY: "512Mi"},
+    etag=ETAG,
+    idempotency_key="key",
+    timeout_s=60,
+)
+VALIDATED = evolve(PATCH, validate_only_first=True)
+OPERATION = {
+    "name": "projects/shop/locations/europe-west1/operations/4f",
+    "metadata": {
+        "@type": "type.googleapis.com/google.cloud.run.v2.Service",
+        "generation": "42",
+        "etag": '"new"',
+        "template": {"containers": CONTAINERS},
+    },
+}
+
+
+def service(memory: str = "512Mi", **changes: Any) -> dict[str, Any]:
+    containers = deepcopy(CONTAINERS)
+    containers[0]["resources"]["limits"]["memory"] = memory
+    return {"name": SERVICE, "etag": ETAG, "template": {"containers": containers}, **changes}
 
 
 def virtual_now() -> datetime:

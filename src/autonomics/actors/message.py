@@ -196,3 +196,4 @@ class Health:
     uptime_s: float
     version: str
     effectors: tuple[str, ...] = ()
+    dry: tuple[str, ...] = ()

@@ -101,6 +101,7 @@ class TreeFacts:
     verifier: bytes
     version: str
     effectors: tuple[str, ...]
+    dry: tuple[str, ...]
     support: SupportModel
     seconds_up: Callable[[], float]
 
@@ -357,6 +358,7 @@ class TreeControlPlane:
             uptime_s=self._facts.seconds_up(),
             version=self._facts.version,
             effectors=self._facts.effectors,
+            dry=self._facts.dry,
         )
 
     async def tree(self) -> TreeNode:

@@ -31,6 +31,7 @@ declare(
     url="where the HTTP server listens",
     data="the data folder",
     store="kind of the store",
+    effectors="prefixes of the calls that are carried out",
     pid="id of the process",
 )
 declare(
@@ -180,16 +181,15 @@ async def _hold(parts: Parts, urls: list[str], log: _HeldLog) -> None:
 
 
 def _announce(parts: Parts, urls: list[str]) -> None:
-    from autonomics.actors.effect_registry import find_dry
-
     settings = parts.settings
-    if dry := find_dry(parts.recipes, frozenset({"platform", *parts.effectors})):
-        emit("serve.dry", recipes=list(dry))
+    if parts.dry:
+        emit("serve.dry", recipes=list(parts.dry))
     emit(
         "serve.ready",
         url=urls[-1],
         data=str(settings.data),
         store=settings.store,
+        effectors=["platform", *sorted(parts.effectors)],
         pid=os.getpid(),
     )
 

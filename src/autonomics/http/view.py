@@ -117,6 +117,7 @@ def show_health(health: Health) -> dict[str, Any]:
         "uptime_s": round(health.uptime_s, 3),
         "version": health.version,
         "effectors": list(health.effectors),
+        "dry_recipes": list(health.dry),
     }
 
 

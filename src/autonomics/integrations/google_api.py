@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
 import httpx2
+import trio
 
 from autonomics.errors import EffectFailed, EffectUnknown
 from autonomics.integrations.google_credential import TokenSource
@@ -84,7 +85,7 @@ class GoogleApi:
     ) -> dict[str, Any]:
         """Send once and return the answer's object.
 
-        `path` is made of checked names. An error's text holds none of `secrets`.
+        `path` is made of checked names. An error's text holds none of `secrets`, nor the token.
         """
         content = None if body is None else _encode(body)
         token = await self._tokens.token()
@@ -97,28 +98,35 @@ class GoogleApi:
         )
         if body is not None:
             request.headers["Content-Type"] = "application/json"
-        status, headers, data = await self._exchange(request)
+        status, headers, data = await exchange(self._client, request)
         if status == 401 and token is not None:
             self._tokens.drop(token)
         if not 200 <= status < 300:
-            raise _refusal(status, headers, data, secrets)
-        found = _decode(data)
+            raise _refusal(status, headers, data, [*secrets, token or ""])
+        found = decode_object(data)
         if found is None:
             raise EffectUnknown(f"{status}: expected the answer to be a JSON object")
         return found
 
-    async def _exchange(self, request: httpx2.Request) -> tuple[int, httpx2.Headers, bytes]:
-        host = request.url.host
+
+async def exchange(
+    client: httpx2.AsyncClient, request: httpx2.Request
+) -> tuple[int, httpx2.Headers, bytes]:
+    """Send a request and return status, headers and body of its answer.
+
+    Raises EffectFailed if no connection came about, EffectUnknown if it ended without an answer.
+    """
+    host = request.url.host
+    try:
+        response = await client.send(request, stream=True, follow_redirects=False)
         try:
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-            try:
-                return response.status_code, response.headers, await read_bounded(response)
-            finally:
-                await response.aclose()
-        except _NOT_SENT as error:
-            raise EffectFailed(f"no connection to {host}: {_describe(error)}") from None
-        except httpx2.RequestError as error:
-            raise EffectUnknown(f"no answer from {host}: {_describe(error)}") from None
+            return response.status_code, response.headers, await _read_bounded(response)
+        finally:
+            await response.aclose()
+    except _NOT_SENT as error:
+        raise EffectFailed(f"no connection to {host}: {_describe(error)}") from None
+    except httpx2.RequestError as error:
+        raise EffectUnknown(f"no answer from {host}: {_describe(error)}") from None
 
 
 def _headers(token: str | None) -> dict[str, str]:
@@ -132,23 +140,29 @@ def _describe(error: httpx2.RequestError) -> str:
     return f"{kind}: {one_line(str(error))}" if str(error) else kind
 
 
-async def read_bounded(response: httpx2.Response) -> bytes:
+async def _read_bounded(response: httpx2.Response) -> bytes:
     """Read an answer as it was sent; one that is too long or packed is empty, so unreadable."""
     data = bytearray()
     if response.headers.get("Content-Encoding", "identity") != "identity":
         return b""
-    async for chunk in response.aiter_bytes():
-        data += chunk
-        if len(data) > SIZE_LIMIT_BYTES:
-            return b""
-    return bytes(data)
+    # To leave the loop would leave the generators below it open: they unwind from their inside.
+    with trio.CancelScope() as reading:
+        async for chunk in response.aiter_bytes():
+            if len(data) > SIZE_LIMIT_BYTES:
+                reading.cancel(reason="the answer is too long")
+            else:
+                data += chunk
+    return b"" if len(data) > SIZE_LIMIT_BYTES else bytes(data)
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    try:
+        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError as error:
+        raise EffectFailed(f"the request can't be written: {error}") from None
 
 
-def _decode(data: bytes) -> dict[str, Any] | None:
+def decode_object(data: bytes) -> dict[str, Any] | None:
     """Read an object whose numbers are all finite; None if it is anything else."""
     try:
         value = json.loads(data, parse_float=_finite, parse_constant=_finite)
@@ -174,7 +188,7 @@ def _refusal(
     status: int, headers: httpx2.Headers, data: bytes, secrets: Iterable[str]
 ) -> EffectFailed:
     """Build the error of an answer: `<code> <STATUS>: <message> (retry after N s)`."""
-    error = (_decode(data) or {}).get("error")
+    error = (decode_object(data) or {}).get("error")
     found = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     name = found.get("status")
     if not isinstance(name, str) or _STATUS.fullmatch(name) is None:

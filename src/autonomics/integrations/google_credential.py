@@ -55,10 +55,19 @@ class NoToken:
 
 @frozen
 class Token:
-    """An access token and its end."""
+    """An access token, and for how long it holds from when it was asked for."""
 
     text: str = field(repr=False)
-    expires_at: datetime
+    asked_at: datetime
+    life: timedelta
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Say whether it need not be renewed yet; one that lives briefly serves half its life."""
+        return now < self.asked_at + self.life - min(MARGIN, self.life / 2)
+
+    def is_usable(self, now: datetime) -> bool:
+        """Say whether it will still be in force when it arrives."""
+        return now < self.asked_at + self.life - SKEW
 
 
 class TokenCache:
@@ -75,38 +84,38 @@ class TokenCache:
         self._clock = clock
         self._kept: Token | None = None
         self._failed_at: datetime | None = None
-        self._failure = ""
+        self._failure = "no token: it has run out"
         self._lock = trio.Lock()
 
     async def token(self) -> str:
         """Return a token that is in force; raises TokenUnavailable."""
-        if (kept := self._find(MARGIN)) is not None:
-            return kept
-        async with self._lock:
-            kept = self._find(MARGIN)
-            return kept if kept is not None else await self._renew()
+        if not self._is_fresh():
+            async with self._lock:
+                if not self._is_fresh() and not self._is_cooling_down():
+                    await self._renew()
+        kept = self._kept
+        if kept is None or not kept.is_usable(self._clock()):
+            raise TokenUnavailable(self._failure)
+        return kept.text
 
     def drop(self, token: str) -> None:
         """Forget the token if it is the one that is kept: another may have come meanwhile."""
         if self._kept is not None and self._kept.text == token:
             self._kept = None
 
-    def _find(self, margin: timedelta) -> str | None:
-        kept = self._kept
-        return kept.text if kept is not None and self._clock() < kept.expires_at - margin else None
+    def _is_fresh(self) -> bool:
+        return self._kept is not None and self._kept.is_fresh(self._clock())
 
-    async def _renew(self) -> str:
-        if not self._is_cooling_down():
-            try:
-                self._kept = await self._fetch()
-            except TokenUnavailable as error:
-                self._failed_at, self._failure = self._clock(), str(error)
-                emit("google.token_unavailable", reason=self._failure)
-            else:
-                self._failed_at = None
-        if (kept := self._find(SKEW)) is not None:
-            return kept
-        raise TokenUnavailable(self._failure or "the new token has run out already")
+    async def _renew(self) -> None:
+        try:
+            token = await self._fetch()
+            if not token.is_usable(self._clock()):
+                raise TokenUnavailable("no token: the new one has run out already")
+        except TokenUnavailable as error:
+            self._failed_at, self._failure = self._clock(), str(error)
+            emit("google.token_unavailable", reason=self._failure)
+        else:
+            self._kept, self._failed_at = token, None
 
     def _is_cooling_down(self) -> bool:
         failed_at = self._failed_at
