@@ -16,6 +16,10 @@ AutonomicsError
 │  └─ ActorDied
 ├─ StartFailed                  a child or tree did not come up; what had started was stopped again
 ├─ ChildRefused                 a supervisor may not do that to this child now
+├─ HandlerRefused               an event manager can't do that with a handler
+│  ├─ NoSuchHandler             it has none of that id
+│  ├─ HandlerTaken              the id is in use
+│  └─ HandlerFailed             the handler raised; it is not installed now
 ├─ Unstoppable                  an actor outlived its grace and its cancellation
 ├─ LedgerError
 │  ├─ StoreUnavailable          the store can't take writes now; try again later
@@ -121,6 +125,26 @@ class ChildRefused(AutonomicsError):
     def __init__(self, message: str, rule: str) -> None:
         super().__init__(message)
         self.rule = rule
+
+
+class HandlerRefused(AutonomicsError):
+    """An event manager can't do that with a handler."""
+
+
+class NoSuchHandler(HandlerRefused):
+    """The event manager has no handler of that id."""
+
+
+class HandlerTaken(HandlerRefused):
+    """The event manager has a handler of that id already."""
+
+
+class HandlerFailed(HandlerRefused):
+    """A handler raised `error` while somebody waited for it; it is not installed now."""
+
+    def __init__(self, message: str, error: Exception) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class Unstoppable(AutonomicsError):

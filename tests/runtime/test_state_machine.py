@@ -27,7 +27,6 @@ from autonomics.runtime import (
     Crash,
     Down,
     EnterAnswer,
-    Event,
     ExitReason,
     Go,
     Ignore,
@@ -47,6 +46,7 @@ from autonomics.runtime import (
     ReplyTo,
     SetTimeout,
     Shutdown,
+    StateEvent,
     StateMachine,
     Stop,
     StopAndReply,
@@ -78,7 +78,7 @@ class Ask(Call[Any]):
     word: str
 
 
-def word_of(event: Event) -> str:
+def word_of(event: StateEvent) -> str:
     """What a log says of an event."""
     match event:
         case CallEvent(Ask(word)):
@@ -124,7 +124,7 @@ class Scripted(StateMachine[At, int]):
             return answer  # type: ignore[no-any-return]
         return Initial(A, *self.first, data=0)
 
-    async def handle_event(self, event: Event, state: At, data: int) -> Answer[At, int]:
+    async def handle_event(self, event: StateEvent, state: At, data: int) -> Answer[At, int]:
         assert (state, data) == (self.state, self.data)
         word = word_of(event)
         self.log.append(f"{state.name}:{word}")
@@ -154,10 +154,10 @@ async def follow(rule: Rule, *given: object) -> object:
     return await settle(answered)
 
 
-def note_time(times: list[float]) -> Callable[[Event, int], Keep[int]]:
+def note_time(times: list[float]) -> Callable[[StateEvent, int], Keep[int]]:
     """Rule: note the time."""
 
-    def note(_: Event, __: int) -> Keep[int]:
+    def note(_: StateEvent, __: int) -> Keep[int]:
         times.append(trio.current_time())
         return Keep()
 
@@ -468,7 +468,7 @@ async def test_a_timeout_that_was_cancelled_never_comes(
 ) -> None:
     """Also if its message was in the mailbox when it was cancelled; and that is no event either."""
 
-    async def be_busy(_: Event, __: int) -> Keep[int]:
+    async def be_busy(_: StateEvent, __: int) -> Keep[int]:
         await trio.sleep(0.2)
         quiet = after(0.5, timer=Timeout.EVENT)
         return Keep(CancelTimeout("t"), after(1, "new", "u"), quiet)
@@ -533,7 +533,7 @@ async def test_a_call_may_be_answered_in_a_later_state(
         kept.append(event.reply_to)
         return Go(B)
 
-    def answer_ask(_: Event, __: int) -> Keep[int]:
+    def answer_ask(_: StateEvent, __: int) -> Keep[int]:
         return Keep(Reply(kept[0], "done"))
 
     rules: Rules = {(A, "ask"): ask, (B, "answer"): answer_ask}
@@ -627,7 +627,7 @@ async def test_every_kind_of_event_may_be_inserted(autojump_clock: MockClock, be
 
     def again(event: CallEvent, _: int) -> Keep[int]:
         asked = CallEvent(Ask("inner"), event.reply_to)
-        inserted: tuple[Event, ...] = InfoEvent("n"), TimeoutEvent("t"), CastEvent("c"), asked
+        inserted: tuple[StateEvent, ...] = InfoEvent("n"), TimeoutEvent("t"), CastEvent("c"), asked
         return Keep(*(Insert(each) for each in inserted))
 
     ref = await bench.run({(A, "outer"): again, (A, "inner"): to_caller("deep")})
@@ -688,7 +688,7 @@ ODD: Any = "x"
         (Go("d"), r"expected the state of Scripted to be one of \[<At.A: 1>.*, got 'd'"),
         (Go([]), r"the state of Scripted .*, got \[\]"),
         (Keep(ODD), "expected an action of handle_event to be one of Reply, Postpone, Insert"),
-        (Keep(Insert(ODD)), "expected an inserted event to be an Event, got 'x'"),
+        (Keep(Insert(ODD)), "expected an inserted event to be a StateEvent, got 'x'"),
         (Stop(reply=1), "Stop without reply, or StopAndReply"),
         (StopAndReply(ODD), "expected what StopAndReply is given to be a Reply, got 'x'"),
     ],
@@ -801,7 +801,7 @@ async def test_plain_functions_are_fine(autojump_clock: MockClock, bench: Bench)
         def begin(self) -> Initial[str, int]:
             return Initial("off", data=0)
 
-        def handle_event(self, event: Event, state: str, data: int) -> Answer[str, int]:
+        def handle_event(self, event: StateEvent, state: str, data: int) -> Answer[str, int]:
             match state, event:
                 case "off", CastEvent():
                     return Go("on")
@@ -945,14 +945,14 @@ async def test_a_machine_gets_the_downs_of_others_as_info(
 ) -> None:
     other = await bench.run(name="other")
 
-    def watch(_: Event, __: int) -> Keep[int]:
+    def watch(_: StateEvent, __: int) -> Keep[int]:
         other.monitor("tag")
         return Keep()
 
-    seen: list[Event] = []
+    seen: list[StateEvent] = []
 
     class Watching(Scripted):
-        async def handle_event(self, event: Event, state: At, data: int) -> Answer[At, int]:
+        async def handle_event(self, event: StateEvent, state: At, data: int) -> Answer[At, int]:
             if isinstance(event, InfoEvent):
                 seen.append(event)
             return await super().handle_event(event, state, data)

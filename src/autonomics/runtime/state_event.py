@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, Never, TypeVar, overload
 import attrs
 
 from autonomics.errors import InvalidInput
+from autonomics.runtime.key import check_hashable
 from autonomics.runtime.message import Call, Stop
 from autonomics.runtime.reason import ExitReason, Normal
 from autonomics.runtime.reply import ReplyTo
@@ -70,7 +71,7 @@ class TimeoutEvent:
     content: object = None
 
 
-Event = CallEvent | CastEvent | InfoEvent | InternalEvent | TimeoutEvent
+StateEvent = CallEvent | CastEvent | InfoEvent | InternalEvent | TimeoutEvent
 
 
 @attrs.frozen
@@ -94,14 +95,7 @@ POSTPONE: Final = Postpone()
 class Insert:
     """Action: handle this event next, ahead of everything postponed or queued."""
 
-    event: Event
-
-
-def _check_timer(_: object, __: object, timer: object) -> None:
-    try:
-        hash(timer)
-    except TypeError:
-        raise InvalidInput.expected("timer", "hashable", timer) from None
+    event: StateEvent
 
 
 @attrs.frozen
@@ -112,7 +106,7 @@ class SetTimeout:
     comes after the events that are postponed for retry or inserted, and before any unread message.
     """
 
-    timer: Hashable = attrs.field(validator=_check_timer)
+    timer: Hashable = attrs.field(validator=check_hashable)
     delay_s: float
     content: object = None
 
@@ -126,7 +120,7 @@ class SetTimeout:
 class UpdateTimeout:
     """Action: change what a timer that is set will bring; if it is not set, bring it now."""
 
-    timer: Hashable = attrs.field(validator=_check_timer)
+    timer: Hashable = attrs.field(validator=check_hashable)
     content: object
 
 
@@ -134,7 +128,7 @@ class UpdateTimeout:
 class CancelTimeout:
     """Action: make sure that this timer brings nothing any more."""
 
-    timer: Hashable = attrs.field(validator=_check_timer)
+    timer: Hashable = attrs.field(validator=check_hashable)
 
 
 TimeoutAction = SetTimeout | UpdateTimeout | CancelTimeout

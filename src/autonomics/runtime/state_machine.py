@@ -22,7 +22,6 @@ from autonomics.runtime.state_event import (
     CancelTimeout,
     CastEvent,
     EnterAnswer,
-    Event,
     Go,
     InfoEvent,
     Initial,
@@ -32,6 +31,7 @@ from autonomics.runtime.state_event import (
     Repeat,
     Reply,
     SetTimeout,
+    StateEvent,
     StopAndReply,
     Timeout,
     TimeoutAction,
@@ -107,7 +107,7 @@ class StateMachine(Actor, Generic[S, D]):
         raise NotImplementedError(f"{type(self).__name__} does not say how to begin")
 
     def handle_event(
-        self, event: Event, state: S, data: D
+        self, event: StateEvent, state: S, data: D
     ) -> Answer[S, D] | Awaitable[Answer[S, D]]:
         """Handle one event."""
         raise NotImplementedError(f"{type(self).__name__} has no handle_event")
@@ -158,8 +158,8 @@ class StateMachine(Actor, Generic[S, D]):
             raise _bad_return("begin", "Initial, IGNORE or Refuse", initial)
         self._state: S = self._declared(initial.state)
         self._data: D = initial.data
-        self._queue: deque[Event] = deque()
-        self._postponed: list[Event] = []
+        self._queue: deque[StateEvent] = deque()
+        self._postponed: list[StateEvent] = []
         self._timeouts = TimeoutTable(self._start_clock)
         self._is_begun = True
         return Continue(initial)
@@ -212,7 +212,7 @@ class StateMachine(Actor, Generic[S, D]):
 
     # The machine
 
-    async def _process(self, event: Event) -> Stop | None:
+    async def _process(self, event: StateEvent) -> Stop | None:
         self._queue.append(event)
         return await self._run()
 
@@ -231,7 +231,7 @@ class StateMachine(Actor, Generic[S, D]):
                 left = BURST
         return None
 
-    async def _step(self, event: Event) -> Stop | None:
+    async def _step(self, event: StateEvent) -> Stop | None:
         answer = await settle(self.handle_event(event, self._state, self._data))
         if isinstance(answer, Stop | StopAndReply):
             return self._stop(answer)
@@ -285,7 +285,7 @@ class StateMachine(Actor, Generic[S, D]):
             raise _bad_return("a state machine's callback", constraint, answer)
         return answer
 
-    def _postpone(self, event: Event) -> None:
+    def _postpone(self, event: StateEvent) -> None:
         if isinstance(event, CallEvent | CastEvent):
             if self._postponed_mail == self.mailbox.capacity:
                 self._refuse(event)
@@ -342,7 +342,7 @@ _ALLOWED: Final[Mapping[str, tuple[type, ...]]] = {
 class _Effects:
     """What the actions of one transition leave to be done at its end; replies are sent at once."""
 
-    inserted: list[Event] = attrs.field(factory=list["Event"])
+    inserted: list[StateEvent] = attrs.field(factory=list["StateEvent"])
     timeouts: dict[Hashable, TimeoutAction] = attrs.field(factory=dict[Hashable, "TimeoutAction"])
     is_postponed: bool = False
 
@@ -357,8 +357,8 @@ class _Effects:
                 case Postpone():
                     self.is_postponed = True
                 case Insert(event):
-                    if not isinstance(event, Event):  # pyright: ignore[reportUnnecessaryIsInstance]
-                        raise InvalidInput.expected("an inserted event", "an Event", event)
+                    if not isinstance(event, StateEvent):  # pyright: ignore[reportUnnecessaryIsInstance]
+                        raise InvalidInput.expected("an inserted event", "a StateEvent", event)
                     self.inserted.append(event)
                 case SetTimeout(timer) | UpdateTimeout(timer) | CancelTimeout(timer):
                     # The last action of a timer counts, at its place in the order.
