@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,12 +19,15 @@ BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DOCUMENTS = (load_document("run.v2"), load_document("monitoring.v3"))
 
 
-def clock() -> datetime:
-    return BEGIN + timedelta(seconds=trio.current_time())
+def start_clock() -> Callable[[], datetime]:
+    """Give a clock that begins now at BEGIN, whatever trio's shows."""
+    began_s = trio.current_time()
+    return lambda: BEGIN + timedelta(seconds=trio.current_time() - began_s)
 
 
 @attrs.frozen
 class Caller:
+    clock: Callable[[], datetime]
     cloud: LocalCloud
     transport: CheckedTransport
     http: httpx2.AsyncClient
@@ -59,16 +62,12 @@ def read_refusal(response: httpx2.Response) -> tuple[int, str, str]:
 def call_cloud(
     reconcile_s: float = 0.0, *, takes_any_request: bool = False, **service: Any
 ) -> Caller:
+    clock = start_clock()
     cloud = LocalCloud(clock, reconcile_s=reconcile_s)
     cloud.add_service(NAME, **service)
-    return caller_of(cloud, takes_any_request=takes_any_request)
-
-
-def caller_of(cloud: LocalCloud, *, takes_any_request: bool = False) -> Caller:
     transport = CheckedTransport(cloud.transport(), *DOCUMENTS, takes_any_request=takes_any_request)
-    return Caller(
-        cloud, transport, httpx2.AsyncClient(transport=transport, base_url="http://cloud")
-    )
+    http = httpx2.AsyncClient(transport=transport, base_url="http://cloud")
+    return Caller(clock, cloud, transport, http)
 
 
 def container(memory: str = "512Mi", **more: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from autonomics.testing.local_cloud import LocalCloud
 from autonomics.testing.local_reach import reach_cloud
 from autonomics.testing.local_schema import MAP, OUTPUT_ONLY, WRITABLE
 
-from .cloud_client import BEGIN, DOCUMENTS, NAME, call_cloud, clock, container, read_refusal
+from .cloud_client import BEGIN, DOCUMENTS, NAME, call_cloud, container, read_refusal, start_clock
 
 LATEST = {"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}
 
@@ -481,7 +481,7 @@ async def test_a_request_that_finds_no_instance_is_logged(status: Any, severity:
 
 
 async def test_a_service_that_was_not_added_is_an_error_of_the_test() -> None:
-    cloud = LocalCloud(clock)
+    cloud = LocalCloud(start_clock())
 
     with pytest.raises(InvalidInput, match="expected service"):
         cloud.memory_of("projects/none")
@@ -519,19 +519,19 @@ async def test_kills_of_the_service_end_in_one_patch_of_it(
 ) -> None:
     stage = open_decision_stage()
     caller = call_cloud(reconcile_s=5, env={"KEY": "secret"})
-    reach = reach_cloud(caller.cloud, clock, transport=caller.transport)
+    reach = reach_cloud(caller.cloud, caller.clock, transport=caller.transport)
     run = reach.effectors["run"]
     history = History.empty()
     decisions: list[Decision] = []
     for number in range(3):
         await trio.sleep(60)
         signal = normalise(caller.cloud.kill_entry(NAME, insert_id=f"i{number}"))
-        requests = needed_facts(signal, history, stage.recipes, clock())
+        requests = needed_facts(signal, history, stage.recipes, caller.clock())
         facts = {
             request.key: await reach.readers[request.call.partition(".")[0]].read(request)
             for request in requests
         }
-        decision = decide(signal, facts, history, stage.recipes, stage.policy, clock())
+        decision = decide(signal, facts, history, stage.recipes, stage.policy, caller.clock())
         decisions.append(decision)
         history = stage.after(history, decision)
         if decision.answer == "act" and decision.plan is not None:

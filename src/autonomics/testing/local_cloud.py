@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, Literal, assert_never
 
@@ -279,14 +279,13 @@ class LocalCloud:
                     raise Refused(fault.code, fault.reason, fault.status, headers)
                 case Conflict():
                     raise Refused(409, f"Conflict for resource '{arguments[0]}' by script.")
-                case Lost(has_effect):
+                case Lost(has_effect) | Hang(has_effect):
                     if has_effect:
-                        self._answer(call, arguments, request)
+                        with suppress(Refused):
+                            self._answer(call, arguments, request)
+                    if isinstance(fault, Hang):
+                        await trio.sleep_forever()
                     raise ConnectionCut
-                case Hang(has_effect):
-                    if has_effect:
-                        self._answer(call, arguments, request)
-                    await trio.sleep_forever()
                 case _:
                     assert_never(fault)
             return self._answer(call, arguments, request)
