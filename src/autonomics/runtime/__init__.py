@@ -52,6 +52,15 @@ from autonomics.runtime.reason import (
 )
 from autonomics.runtime.ref import ActorRef, Address, Monitor, NamedRef
 from autonomics.runtime.reply import ReplyTo
+from autonomics.runtime.request import (
+    Replied,
+    Request,
+    RequestCollection,
+    RequestFailed,
+    Response,
+    Responses,
+    send_request,
+)
 from autonomics.runtime.state_event import (
     POSTPONE,
     UNCHANGED,
@@ -135,8 +144,14 @@ __all__ = [
     "Remove",
     "Removed",
     "Repeat",
+    "Replied",
     "Reply",
     "ReplyTo",
+    "Request",
+    "RequestCollection",
+    "RequestFailed",
+    "Response",
+    "Responses",
     "Runtime",
     "RuntimeStatistics",
     "SetTimeout",
@@ -158,4 +173,5 @@ __all__ = [
     "Worker",
     "is_clean",
     "open_runtime",
+    "send_request",
 ]
