@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonomics.integrations.google_run_change import read_change
@@ -101,6 +101,7 @@ SERVICES = an_object(
 )
 
 
+@settings(deadline=None)
 @given(
     found=SERVICES,
     values=st.dictionaries(st.sampled_from(sorted(VALUES)), st.integers(1, 99), min_size=1),

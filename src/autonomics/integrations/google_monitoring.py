@@ -98,7 +98,7 @@ class _Query:
         """Write the query of the request."""
         end = now.astimezone(UTC).replace(microsecond=0)
         return {
-            "filter": " AND ".join(f"{name} = {_quote(text)}" for name, text in self._filter()),
+            "filter": " AND ".join(f"{name} = {quote(text)}" for name, text in self._filter()),
             "interval.startTime": _moment(end - timedelta(seconds=self.window_s)),
             "interval.endTime": _moment(end),
             "aggregation.alignmentPeriod": f"{self.period_s}s",
@@ -190,7 +190,7 @@ def _read_query(request: FactRequest) -> _Query:
     )
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """Write a text as a filter's string literal, which nothing in it can end."""
     if not text.isprintable() or len(text) > MOST_LABEL_VALUE:
         constraint = f"printable and of at most {MOST_LABEL_VALUE} characters"
