@@ -325,6 +325,8 @@ async def test_a_call_too_many_to_postpone_is_refused(
     ref.cast("p3")
     await wait_all_tasks_blocked()
     assert len([name for name, _ in events if name == "state_machine.postponed_full"]) == 2
+    status = ref.incarnation.behaviour.describe()
+    assert status == MachineStatus(shown=None, postponed=2, timeouts=0, refused=3)
 
 
 # Timeouts
