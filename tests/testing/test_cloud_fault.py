@@ -254,6 +254,28 @@ async def test_a_caller_that_leaves_a_socket_gives_the_end_back_its_hands() -> N
     assert cloud.requests["read_back"] == 1
 
 
+async def test_the_application_lets_go_of_a_request_whose_caller_has_left(
+    autojump_clock: MockClock,
+) -> None:
+    caller = call_cloud()
+    caller.cloud.script("run.services.get", Late(60))
+    scope = {"type": "http", "method": "GET", "path": f"/v2/{NAME}"}
+    events: list[dict[str, Any]] = [{"type": "http.request"}, {"type": "http.disconnect"}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await trio.sleep(1)
+        return events.pop(0)
+
+    async def take(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    began = trio.current_time()
+    await caller.cloud.app({**scope, "query_string": b"", "headers": []}, receive, take)
+
+    assert (sent, trio.current_time() - began) == ([], 2)
+
+
 async def test_an_application_server_can_start_and_stop_it() -> None:
     cloud = LocalCloud(start_clock())
     events: list[dict[str, Any]] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]

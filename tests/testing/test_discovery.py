@@ -3,10 +3,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import httpx2
 import pytest
 
 from autonomics.errors import InvalidInput
 from autonomics.testing.discovery import NotConforming, load_document
+from autonomics.testing.discovery_transport import CheckedTransport
+from autonomics.testing.field_selector import parse_fields, select
 
 RUN = load_document("run.v2")
 MONITORING = load_document("monitoring.v3")
@@ -157,6 +160,32 @@ def test_an_answer_that_the_api_would_not_give_says_where(
     with pytest.raises(NotConforming) as caught:
         RUN.check_response("PATCH", SERVICE, status, body)
     assert caught.value.path == path
+
+
+async def test_a_transport_checks_what_goes_through_it() -> None:
+    answers: list[object] = [{"generation": "1"}, {"generation": 1}]
+    inner = httpx2.MockTransport(lambda _: httpx2.Response(200, json=answers.pop(0)))
+    checked = CheckedTransport(inner, RUN, MONITORING)
+    async with httpx2.AsyncClient(transport=checked, base_url="http://end") as client:
+        await client.get(SERVICE)
+        with pytest.raises(NotConforming, match=r"body\.generation"):
+            await client.get(SERVICE)
+        with pytest.raises(NotConforming, match=r"query\.mask"):
+            await client.get(SERVICE, params={"mask": "x"})
+        with pytest.raises(NotConforming, match=r"query\.view"):
+            await client.get(SERIES, params={"view": "x"})
+    assert checked.checked == ["run.projects.locations.services.get"]
+
+
+def test_a_selection_is_cut_from_a_message() -> None:
+    tree = {"a": [{"b": 1, "c": 2}, {"c": 3}], "d": {"e": 4}, "f": 5}
+
+    assert select(tree, parse_fields("a/b,d(e)")) == {"a": [{"b": 1}, {}], "d": {"e": 4}}
+    assert select(tree, parse_fields("*")) == tree
+    assert select(tree, parse_fields("a(*),f.g,none")) == {"a": tree["a"], "f": 5}
+    for text in ("", "a,", "a(b", "a)b", "a//b", "a b%"):
+        with pytest.raises(InvalidInput, match="expected fields"):
+            parse_fields(text)
 
 
 def test_a_document_that_is_not_there_is_named() -> None:

@@ -109,6 +109,15 @@ async def test_an_interval_holds_its_end_and_not_its_start() -> None:
     assert values(instant[0]) == ["3"]
 
 
+async def test_nothing_has_been_measured_of_the_future(autojump_clock: MockClock) -> None:
+    caller = call_cloud()
+    caller.cloud.set_course(NAME, INSTANCES, [1, 2])
+
+    [series] = await ask(caller, query(INSTANCES, at_s=600))
+
+    assert values(series) == ["2", "1"]
+
+
 async def test_a_filter_chooses_by_labels() -> None:
     caller = call_cloud()
     caller.cloud.add_service(OTHER)
