@@ -148,13 +148,13 @@ def open_parts(
     path = settings.data / STORE_NAME
     if settings.store == "sqlite":
         check_header(path)  # before the folder is touched: a foreign file stays as it was found
+    source = system_source()
+    outside = Outside(effectors=effectors or {}, readers=readers or {})
+    if effectors is None and readers is None:
+        outside = open_outside(settings, source)
     with open_data_folder(settings.data) as folder:
         _expect_key_beside_store(settings, folder)
-        source = system_source()
         signer = open_signing_key(folder.signing_key_path, source.random_bytes(32))
-        outside = Outside(effectors=effectors or {}, readers=readers or {})
-        if effectors is None and readers is None:
-            outside = open_outside(settings, source)
         yield Parts(
             settings=settings,
             open_store=_store_opener(settings, folder),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -149,7 +151,7 @@ IN_A_MINUTE = {
     "Date": "Mon, 02 Mar 2026 09:00:00 GMT",
 }
 BUSY = "429 RESOURCE_EXHAUSTED: slow down"
-Row = tuple[str, list[Answer], type[Exception], str]
+Row = tuple[str, list[Answer], type[EffectFailed], str]
 FAILED = EffectFailed
 UNKNOWN = EffectUnknown
 FIRST: list[Row] = [
@@ -319,6 +321,15 @@ async def test_a_patch_that_was_refused_has_failed_and_one_that_was_sent_is_unkn
     end = End(READ, *answers)
     assert await outcome_of(end, PATCH) == (kind, text)
     assert end.methods == ["GET", "PATCH"], "it is never sent again"
+
+
+def test_the_page_lists_exactly_these_outcomes() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "design" / "effectors.md"
+    table = page.read_text(encoding="utf-8").partition("### What becomes of a patch\n")[2]
+    words = {EffectFailed: "failed", EffectUnknown: "unknown"}
+    rows = [*FIRST, *SENT, NO_OPERATION, FAILED_OPERATION]
+    listed = re.findall(r"^\| ([^|]+) \| (failed|unknown) \|$", table, re.MULTILINE)
+    assert listed == [(name, words[kind]) for name, _, kind, _ in rows]
 
 
 async def test_a_refused_token_is_dropped() -> None:

@@ -57,13 +57,17 @@ def open_client(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.As
     """
     return httpx2.AsyncClient(
         transport=transport,
-        timeout=httpx2.Timeout(READ_S, connect=CONNECT_S, pool=CONNECT_S),
+        timeout=_bound(READ_S),
         limits=httpx2.Limits(
             max_connections=MOST_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=20.0
         ),
         follow_redirects=False,
         trust_env=False,
     )
+
+
+def _bound(silence_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(silence_s, connect=CONNECT_S, pool=CONNECT_S)
 
 
 class GoogleApi:
@@ -82,10 +86,12 @@ class GoogleApi:
         *,
         body: Mapping[str, Any] | None = None,
         secrets: Iterable[str] = (),
+        timeout_s: float = READ_S,
     ) -> dict[str, Any]:
         """Send once and return the answer's object.
 
-        `path` is made of checked names. An error's text holds none of `secrets`, nor the token.
+        `path` is made of checked names; `timeout_s` bounds the silence of an end, not the whole.
+        An error's text holds none of `secrets`, nor the token.
         """
         content = None if body is None else _encode(body)
         token = await self._tokens.token()
@@ -95,6 +101,7 @@ class GoogleApi:
             params=params,
             content=content,
             headers=_headers(token),
+            timeout=_bound(timeout_s),
         )
         if body is not None:
             request.headers["Content-Type"] = "application/json"

@@ -101,8 +101,12 @@ class GoogleRun:
     async def _get(self, change: Change) -> dict[str, Any]:
         """Read what the change is made on; nothing else of the service is fetched."""
         parts = ("/".join(path) for path in change.wire_paths)
-        fields = ",".join(("name", "etag", *parts))
-        return await self._api.send("GET", f"/v2/{change.planned.resource}", {"fields": fields})
+        return await self._api.send(
+            "GET",
+            f"/v2/{change.planned.resource}",
+            {"fields": ",".join(("name", "etag", *parts))},
+            timeout_s=change.planned.timeout_s,
+        )
 
     async def _patch(
         self,
@@ -116,7 +120,12 @@ class GoogleRun:
         if validate_only:
             params["validateOnly"] = "true"
         operation = await self._api.send(
-            "PATCH", f"/v2/{change.planned.resource}", params, body=body, secrets=secrets
+            "PATCH",
+            f"/v2/{change.planned.resource}",
+            params,
+            body=body,
+            secrets=secrets,
+            timeout_s=change.planned.timeout_s,
         )
         return _read_operation(operation, secrets, is_validation=validate_only)
 
