@@ -20,6 +20,9 @@ AutonomicsError
 │  ├─ NoSuchHandler             it has none of that id
 │  ├─ HandlerTaken              the id is in use
 │  └─ HandlerFailed             the handler raised; it is not installed now
+├─ AlreadyRegistered            a key of a registry belongs to another actor, or to oneself already
+├─ TaskFailed                   a task ended without a result; `reason` says how
+│  └─ TaskTimedOut              it gave none in time
 ├─ Unstoppable                  an actor outlived its grace and its cancellation
 ├─ LedgerError
 │  ├─ StoreUnavailable          the store can't take writes now; try again later
@@ -145,6 +148,26 @@ class HandlerFailed(HandlerRefused):
     def __init__(self, message: str, error: Exception) -> None:
         super().__init__(message)
         self.error = error
+
+
+class AlreadyRegistered(AutonomicsError):
+    """A key of a registry is taken; `owner` is the address of who has it."""
+
+    def __init__(self, message: str, owner: object) -> None:
+        super().__init__(message)
+        self.owner = owner
+
+
+class TaskFailed(AutonomicsError):
+    """A task ended without a result; `reason` says how."""
+
+    def __init__(self, message: str, reason: object) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TaskTimedOut(TaskFailed):
+    """A task gave no result in time."""
 
 
 class Unstoppable(AutonomicsError):

@@ -6,6 +6,7 @@ This room knows how one actor lives and ends. It knows nothing of supervisors or
 from __future__ import annotations
 
 from autonomics.runtime.actor import Actor, Behaviour, Worker
+from autonomics.runtime.entry import Entry, Key
 from autonomics.runtime.event_manager import (
     AddHandler,
     CallHandler,
@@ -25,6 +26,7 @@ from autonomics.runtime.event_manager import (
     SyncNotify,
     WhichHandlers,
 )
+from autonomics.runtime.group import GroupJoined, GroupLeft, GroupMonitor, Groups
 from autonomics.runtime.host import Runtime, RuntimeStatistics, open_runtime
 from autonomics.runtime.mailbox import MailboxSpec, MailboxStatistics
 from autonomics.runtime.message import (
@@ -51,6 +53,14 @@ from autonomics.runtime.reason import (
     is_clean,
 )
 from autonomics.runtime.ref import ActorRef, Address, Monitor, NamedRef
+from autonomics.runtime.registry import (
+    DuplicateRegistry,
+    KeyedRef,
+    Registered,
+    Registry,
+    UniqueRegistry,
+    Unregistered,
+)
 from autonomics.runtime.reply import ReplyTo
 from autonomics.runtime.request import (
     Replied,
@@ -113,11 +123,17 @@ __all__ = [
     "DeleteHandler",
     "Deleted",
     "Down",
+    "DuplicateRegistry",
     "EnterAnswer",
+    "Entry",
     "EventHandler",
     "EventManager",
     "ExitReason",
     "Go",
+    "GroupJoined",
+    "GroupLeft",
+    "GroupMonitor",
+    "Groups",
     "HandlerEnd",
     "HandlerExit",
     "Ignore",
@@ -127,6 +143,8 @@ __all__ = [
     "Insert",
     "InternalEvent",
     "Keep",
+    "Key",
+    "KeyedRef",
     "Killed",
     "MachineStatus",
     "MailboxSpec",
@@ -141,6 +159,8 @@ __all__ = [
     "Notify",
     "OwnerDied",
     "Refuse",
+    "Registered",
+    "Registry",
     "Remove",
     "Removed",
     "Repeat",
@@ -168,6 +188,8 @@ __all__ = [
     "TimeoutEvent",
     "Timer",
     "Unchanged",
+    "UniqueRegistry",
+    "Unregistered",
     "UpdateTimeout",
     "WhichHandlers",
     "Worker",
