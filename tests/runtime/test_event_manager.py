@@ -374,6 +374,7 @@ async def test_a_call_that_a_handler_fails_costs_the_handler(
     with pytest.raises(HandlerFailed, match="handler 1 of manager failed in handle_call") as caught:
         await bench.manager.call(CallHandler(1, Ask(fail)))
     assert isinstance(caught.value.error, ValueError)
+    assert caught.value.__cause__ is caught.value.error
     (told,) = await bench.heard()
     assert isinstance(told, HandlerExit)
     assert told.reason == Crash(caught.value.error)
@@ -525,9 +526,16 @@ async def test_a_restarted_manager_has_its_own_handlers_again(
 async def test_a_manager_whose_own_handler_fails_does_not_start(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    make = partial(Logging, "a", [], init=ValueError("no"))
-    with pytest.raises(StartFailed, match="no"):
-        await stage.runtime.start(partial(EventManager, {"a": make}))
+    """The handlers before it are ended."""
+    log: list[str] = []
+    error = ValueError("no")
+    first, second = Logging("a", log), Logging("b", log, init=error)
+    handlers = {"a": lambda: first, "b": lambda: second}
+    with pytest.raises(StartFailed, match="no") as caught:
+        await stage.runtime.start(partial(EventManager, handlers))
+    assert caught.value.reason == Crash(error)
+    assert log == ["a begins with None", "b begins with None", "a ends: ManagerStopped"]
+    assert first.why == ManagerStopped(Crash(error))
 
 
 async def test_replies_keep_their_type(autojump_clock: MockClock, bench: Bench) -> None:

@@ -710,6 +710,11 @@ async def test_a_bad_answer_crashes_the_machine_with_one_clear_error(
     assert bench.log[-1] == "term A 0: Crash"
 
 
+def test_a_reply_goes_to_a_caller() -> None:
+    with pytest.raises(InvalidInput, match="expected the receiver of a Reply to be the reply_to"):
+        Reply(ODD, 1)
+
+
 @pytest.mark.parametrize(
     ("answer", "text"),
     [

@@ -228,9 +228,13 @@ class EventManager(Actor):
         self._installed: dict[Hashable, _Installed] = {}
 
     async def init(self) -> None:
-        """Install the handlers that it always has; one that can't be fails the start."""
-        for id_, factory in self._factories.items():
-            await self._install(_Installed(id_, factory(), None), None)
+        """Install the handlers that it always has; if one can't be, end the others and fail."""
+        try:
+            for id_, factory in self._factories.items():
+                await self._install(_Installed(id_, factory(), None), None)
+        except Exception as error:
+            await self.terminate(Crash(error))
+            raise
 
     async def handle_cast(self, message: object) -> None:
         """Pass a Notify on; a stray message must not cost all handlers their state."""
@@ -295,7 +299,7 @@ class EventManager(Actor):
         handle = partial(installed.handler.handle_call, message)
         answer, error = await self._run(installed, "handle_call", handle)
         if error is not None:
-            raise self._failure(installed.id, "handle_call", error)
+            raise self._failure(installed.id, "handle_call", error) from error
         if isinstance(answer, Remove):
             await self._remove(installed, Removed())
             return answer.reply
@@ -304,7 +308,7 @@ class EventManager(Actor):
     async def _delete(self, installed: _Installed, argument: object) -> object:
         left, error = await self._remove(installed, Deleted(argument))
         if error is not None:
-            raise self._failure(installed.id, "terminate", error)
+            raise self._failure(installed.id, "terminate", error) from error
         return left
 
     async def _swap(self, old: _Installed, new: _Installed, argument: object) -> None:

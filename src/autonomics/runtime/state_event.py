@@ -74,11 +74,16 @@ class TimeoutEvent:
 StateEvent = CallEvent | CastEvent | InfoEvent | InternalEvent | TimeoutEvent
 
 
+def _check_reply_to(_: object, __: object, to: ReplyTo) -> None:
+    if not isinstance(to, ReplyTo):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInput.expected("the receiver of a Reply", "the reply_to of a CallEvent", to)
+
+
 @attrs.frozen
 class Reply:
     """Action: answer a call, this one or one of an earlier event."""
 
-    to: ReplyTo
+    to: ReplyTo = attrs.field(validator=_check_reply_to)
     value: object
 
 
