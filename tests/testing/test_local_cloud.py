@@ -269,6 +269,29 @@ async def test_a_query_that_is_not_valid_is_refused(query: dict[str, str], messa
     assert (status, name, message in text) == (400, "INVALID_ARGUMENT", True)
 
 
+@pytest.mark.parametrize("query", [{"pageSize": "-1"}, {"pageToken": "x"}])
+async def test_a_page_that_can_not_be_is_refused(query: dict[str, str]) -> None:
+    caller = call_cloud(takes_any_request=True)
+
+    assert (await caller.refusal(f"/v2/{NAME}/revisions", **query))[0] == 400
+
+
+async def test_a_parameter_that_is_given_twice_is_refused() -> None:
+    caller = call_cloud(takes_any_request=True)
+
+    response = await caller.http.get(f"/v2/{NAME}?alt=json&alt=json")
+
+    assert read_refusal(response)[0] == 400
+
+
+async def test_null_is_a_field_that_was_left_out() -> None:
+    caller = call_cloud(labels={"team": "web"}, takes_any_request=True)
+
+    await caller.change({"labels": None}, "labels")
+
+    assert "labels" not in await caller.get()
+
+
 async def test_a_body_that_is_not_json_is_refused() -> None:
     caller = call_cloud(takes_any_request=True)
 

@@ -38,6 +38,9 @@ METRICS: Final = {
         "DELTA", "DISTRIBUTION", "10^2.%"
     ),
     "run.googleapis.com/container/cpu/utilizations": MetricType("DELTA", "DISTRIBUTION", "10^2.%"),
+    "run.googleapis.com/container/max_request_concurrencies": MetricType(
+        "DELTA", "DISTRIBUTION", "1"
+    ),
     "run.googleapis.com/container/instance_count": MetricType("GAUGE", "INT64", "1"),
     "run.googleapis.com/container/startup_latencies": MetricType("DELTA", "DISTRIBUTION", "ms"),
     "run.googleapis.com/request_count": MetricType("DELTA", "INT64", "1"),
