@@ -322,6 +322,7 @@ async def open_service(parts: Parts) -> AsyncGenerator[Service]:
             version=version("autonomics"),
             effectors=("platform", *sorted(parts.effectors)),
             dry=parts.dry,
+            recipes=tuple(recipe.id for recipe in parts.recipes.recipes),
             support=parts.support,
             seconds_up=lambda: parts.source.monotonic() - started_at,
         )

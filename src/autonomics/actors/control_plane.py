@@ -11,6 +11,7 @@ from typing import Protocol
 from autonomics.actors.message import (
     Accepted,
     Decided,
+    EntitlementView,
     Health,
     Inbound,
     KeyView,
@@ -92,6 +93,10 @@ class ControlPlane(Protocol):
 
     async def support_model(self, tenant_id: str) -> SupportTier:
         """Return the support that the tenant's price plan comes with, whatever its state."""
+        ...
+
+    async def entitlement(self, tenant_id: str) -> EntitlementView:
+        """Return what the tenant has bought and used, whatever its state."""
         ...
 
     async def create_tenant(

@@ -125,6 +125,31 @@ class TenantView:
 
 
 @attrs.frozen
+class QuotaView:
+    """A quota as doors show it; `used` is None where nobody can tell now."""
+
+    limit: int
+    ceiling: int
+    used: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class EntitlementView:
+    """What a tenant has bought: `recipes` are exact ids, `area.*` or `*`.
+
+    `known_recipes` are the ids of all recipes there are here, bought or not.
+    """
+
+    tenant_id: str
+    state: str
+    price_plan: str
+    recipes: tuple[str, ...]
+    is_current: bool
+    quotas: Mapping[str, QuotaView]
+    known_recipes: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class NewKey:
     """A key just made: `secret` is shown once and kept nowhere."""
 

@@ -6,7 +6,7 @@ the fold of that log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from autonomics.actors.answer import answer
@@ -19,7 +19,15 @@ from autonomics.actors.holding import (
     tenant_payload,
 )
 from autonomics.actors.ledger_message import ReadLog
-from autonomics.actors.message import PLATFORM, Parked, SignedUp, TenantView, Unplaced
+from autonomics.actors.message import (
+    PLATFORM,
+    EntitlementView,
+    Parked,
+    QuotaView,
+    SignedUp,
+    TenantView,
+    Unplaced,
+)
 from autonomics.actors.parking import Parking, inbound_of, parked_entry, unparked_entry
 from autonomics.actors.receipt_view import view_receipt
 from autonomics.actors.received import received_entry
@@ -37,6 +45,7 @@ from autonomics.actors.router_message import (
     ReadHolding,
     SetQuota,
     SignUp,
+    TellEntitlement,
     TellPricePlan,
     TellUsage,
     WatchHolding,
@@ -180,6 +189,8 @@ class Router(Actor):
                 return await self._find(tenant_id)
             case TellPricePlan(tenant_id):
                 return self._known(tenant_id).price_plan
+            case TellEntitlement(tenant_id):
+                return await self._tell_entitlement(self._known(tenant_id))
             case ListTenants():
                 return await self._list()
             case _:
@@ -248,13 +259,31 @@ class Router(Actor):
 
     async def _view(self, holding: Holding) -> TenantView:
         out = await self._warden.call(ListQuarantined())
-        handle = holding.tenant.handle
+        used = await self._read_usage(holding)
+        return holding.view(quarantined=holding.tenant.handle in out, used=used)
+
+    async def _read_usage(self, holding: Holding) -> Mapping[str, int] | None:
+        """Ask what is used, by quota; None where nobody can tell now."""
+        governor = self.runtime.named(tenant_actor(holding.tenant.handle, "governor"))
         try:
             await self._locate(holding.tenant.id)  # only an awake governor knows what is used
-            used = await self.runtime.named(tenant_actor(handle, "governor")).call(TellUsage())
+            return await governor.call(TellUsage())
         except (CallFailed, LedgerError, TenantUnavailable):
-            used = None
-        return holding.view(quarantined=handle in out, used=used)
+            return None
+
+    async def _tell_entitlement(self, holding: Holding) -> EntitlementView:
+        used = await self._read_usage(holding) or {}
+        return EntitlementView(
+            tenant_id=holding.tenant.id,
+            state=holding.tenant.state.value,
+            price_plan=holding.price_plan,
+            recipes=holding.entitlement.recipes,
+            is_current=holding.entitlement.is_current(self._source.clock()),
+            quotas={
+                name: QuotaView(row.limit, row.ceiling, used.get(name))
+                for name, row in holding.quotas.items()
+            },
+        )
 
     async def _list(self) -> tuple[TenantView, ...]:
         out = await self._warden.call(ListQuarantined())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from autonomics.actors.holding import Holding
-from autonomics.actors.message import Parked, SignedUp, TenantView, Unplaced
+from autonomics.actors.message import EntitlementView, Parked, SignedUp, TenantView, Unplaced
 from autonomics.runtime import Address, Call
 from autonomics.tenancy.sign_up import Account
 
@@ -48,6 +48,16 @@ class TellPricePlan(Call[str]):
     """Ask which price plan a tenant holds, by id or handle; NoSuchTenant if there is none.
 
     The tenant need not be awake, and is not woken.
+    """
+
+    tenant_id: str
+
+
+@attrs.frozen
+class TellEntitlement(Call[EntitlementView]):
+    """Ask what a tenant holds, by id or handle; NoSuchTenant if there is none.
+
+    The tenant is woken for what it has used, if it can be.
     """
 
     tenant_id: str

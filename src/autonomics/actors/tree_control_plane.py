@@ -29,6 +29,7 @@ from autonomics.actors.message import (
     PLATFORM,
     Accepted,
     Decided,
+    EntitlementView,
     Health,
     Inbound,
     KeyView,
@@ -57,6 +58,7 @@ from autonomics.actors.router_message import (
     Park,
     Readmit,
     SignUp,
+    TellEntitlement,
     TellPricePlan,
     tenant_actor,
 )
@@ -102,6 +104,7 @@ class TreeFacts:
     version: str
     effectors: tuple[str, ...]
     dry: tuple[str, ...]
+    recipes: tuple[str, ...]
     support: SupportModel
     seconds_up: Callable[[], float]
 
@@ -255,6 +258,12 @@ class TreeControlPlane:
         question = TellPricePlan(tenant_id)
         price_plan = await _patiently(lambda: self._named(ROUTER).call(question))
         return self._facts.support.tier(price_plan)
+
+    async def entitlement(self, tenant_id: str) -> EntitlementView:
+        """Return what the tenant has bought and used."""
+        question = TellEntitlement(tenant_id)
+        view = await _patiently(lambda: self._named(ROUTER).call(question))
+        return attrs.evolve(view, known_recipes=self._facts.recipes)
 
     async def create_tenant(
         self,

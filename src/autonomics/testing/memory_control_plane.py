@@ -17,6 +17,7 @@ from autonomics.actors.message import (
     PLATFORM,
     Accepted,
     Decided,
+    EntitlementView,
     Health,
     Inbound,
     KeyView,
@@ -24,6 +25,7 @@ from autonomics.actors.message import (
     NewKey,
     Parked,
     Principal,
+    QuotaView,
     ReceiptView,
     Role,
     SignedUp,
@@ -75,6 +77,7 @@ class MemoryControlPlane(MemoryLedger):
 
     strangers: int = 0
     support: SupportModel = attrs.Factory(read_support_model)
+    known_recipes: tuple[str, ...] = ("ent.quota_near_limit", "opt.idle", "run.oom_memory_limit")
     _keys: dict[str, tuple[KeyView, str]] = attrs.field(
         factory=dict[str, tuple[KeyView, str]], init=False
     )
@@ -203,6 +206,23 @@ class MemoryControlPlane(MemoryLedger):
     async def support_model(self, tenant_id: str) -> SupportTier:
         """Return the tier of its price plan."""
         return self.support.tier(self._found(tenant_id).price_plan)
+
+    async def entitlement(self, tenant_id: str) -> EntitlementView:
+        """Return what its price plan gives; nothing is ever used here."""
+        tenant = self._found(tenant_id)
+        plan = price_plan_named(tenant.price_plan)
+        return EntitlementView(
+            tenant_id=tenant.id,
+            state=tenant.state,
+            price_plan=plan.id,
+            recipes=plan.recipes,
+            is_current=True,
+            quotas={
+                name: QuotaView(limit, plan.quotas[name].ceiling, used)
+                for name, (used, limit) in tenant.quotas.items()
+            },
+            known_recipes=self.known_recipes,
+        )
 
     async def create_tenant(
         self,
