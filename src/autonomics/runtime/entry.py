@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
@@ -142,8 +142,8 @@ def check_key(key: object) -> None:
 
 
 def _is_key(key: Any) -> bool:
-    parts: tuple[object, ...] = key if isinstance(key, tuple) else (key,)
-    return bool(key) and all(isinstance(part, str) for part in parts)
+    parts = cast("tuple[object, ...]", key) if isinstance(key, tuple) else (key,)
+    return key not in ("", ()) and all(isinstance(part, str) for part in parts)
 
 
 def show_key(key: Key) -> str:

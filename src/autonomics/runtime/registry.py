@@ -22,8 +22,9 @@ from autonomics.runtime.entry import (
     show_key,
 )
 from autonomics.runtime.host import Runtime
+from autonomics.runtime.indirect import IndirectRef
 from autonomics.runtime.message import AlreadyStarted, Refuse
-from autonomics.runtime.ref import ActorRef, Address, Monitor, NamedRef
+from autonomics.runtime.ref import ActorRef, Address
 
 V = TypeVar("V")
 
@@ -218,35 +219,22 @@ class DuplicateRegistry(Registry[V]):
 
 
 @attrs.frozen
-class KeyedRef(NamedRef):
+class KeyedRef(IndirectRef):
     """Address of whoever has a key when it is used: survives restarts."""
 
     registry: UniqueRegistry[Any] = attrs.field(repr=False)
     key: Key = attrs.field(repr=False)
 
+    def find(self) -> ActorRef | None:
+        """Look the key up."""
+        return self.registry.whereis(self.key)
+
     def resolve(self) -> ActorRef:
         """Find the present owner; NoSuchActor if there is none."""
-        found = self.registry.whereis(self.key)
+        found = self.find()
         if found is None:
             raise NoSuchActor(f"nobody has the key {self.key!r}")
         return found
-
-    def is_alive(self) -> bool:
-        """True when somebody has the key."""
-        return self.registry.whereis(self.key) is not None
-
-    def cast(self, message: object) -> None:
-        """Send to the present owner; dropped and counted if there is none."""
-        found = self.registry.whereis(self.key)
-        if found is None:
-            self.runtime.dead_letters += 1
-        else:
-            found.cast(message)
-
-    def monitor(self, tag: object = None) -> Monitor:
-        """Monitor the present owner; Down(NoProcess()) at once if there is none."""
-        found = self.registry.whereis(self.key)
-        return self.runtime.watch(self, None if found is None else found.incarnation, tag)
 
 
 async def _run(do: Dispatch[V], entries: Sequence[Entry[V]]) -> None:

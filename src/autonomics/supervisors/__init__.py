@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from autonomics.supervisors.child import ChildState
 from autonomics.supervisors.dynamic import DynamicSupervisor
+from autonomics.supervisors.partition import (
+    PartitionRef,
+    PartitionSupervisor,
+    partition_address,
+    partition_index,
+    resize_partitions,
+)
 from autonomics.supervisors.request import (
     ChildCounts,
     ChildInfo,
@@ -34,6 +41,8 @@ __all__ = [
     "ChildState",
     "DynamicSupervisor",
     "FailedToStartChild",
+    "PartitionRef",
+    "PartitionSupervisor",
     "Restart",
     "RestartWindow",
     "Strategy",
@@ -42,6 +51,9 @@ __all__ = [
     "count_children",
     "delete_child",
     "get_childspec",
+    "partition_address",
+    "partition_index",
+    "resize_partitions",
     "restart_child",
     "snapshot",
     "start_child",
