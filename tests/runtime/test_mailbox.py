@@ -268,21 +268,26 @@ async def test_a_message_is_not_lost_when_its_receiver_is_cancelled(
     autojump_clock: MockClock,
 ) -> None:
     """TRI-29: taking is synchronous, so there is nothing in flight to lose."""
-    mailbox = Mailbox(MailboxSpec())
+    mailbox = Mailbox(MailboxSpec(), trio.current_time)
+
+    async def wait() -> None:
+        mailbox.sleeper = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(mailbox.give_up)
+
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(mailbox.wait)
+            nursery.start_soon(wait)
             await wait_all_tasks_blocked()
             scope.cancel()
-            mailbox.put((CAST, "same tick", None))
+            mailbox.put((CAST, "same tick", None, None))
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(mailbox.wait)
+            nursery.start_soon(wait)
             await wait_all_tasks_blocked()
-            mailbox.put((CAST, "second", None))
+            mailbox.put((CAST, "second", None, None))
             scope.cancel()
     assert [mailbox.pop(), mailbox.pop(), mailbox.pop()] == [
-        *((CAST, "same tick", None), (CAST, "second", None), None)
+        *((CAST, "same tick", None, None), (CAST, "second", None, None), None)
     ]
 
 
@@ -290,26 +295,27 @@ async def test_a_batch_lets_others_run(autojump_clock: MockClock, stage: Stage) 
     busy = await stage.runtime.start(stage.script("busy"))
     other = await stage.runtime.start(stage.script("other"))
     stage.log.clear()
-    for n in range(100):
+    for n in range(1000):
         busy.cast(n)
     other.cast("other")
     await wait_all_tasks_blocked()
-    assert stage.log.index("other") < 50
+    # Two budgets: trio shuffles each round, so the busy one may come last and then first.
+    assert stage.log.index("other") <= 64
 
 
 @given(st.integers(1, 4), st.lists(st.sampled_from(["cast", "info", "pop", "drop"])))
 def test_the_bound_counts_user_messages_alone(capacity: int, steps: list[str]) -> None:
-    mailbox = Mailbox(MailboxSpec(capacity))
+    mailbox = Mailbox(MailboxSpec(capacity), lambda: 0.0)
     model: list[tuple[int, int]] = []
     for n, step in enumerate(steps):
         users = sum(kind == CAST for kind, _ in model)
         assert (mailbox.depth, mailbox.has_room) == (users, users < capacity)
         match step:
             case "cast" if mailbox.has_room:
-                mailbox.put((CAST, n, None))
+                mailbox.put((CAST, n, None, None))
                 model.append((CAST, n))
             case "info":
-                mailbox.put((INFO, n, None))
+                mailbox.put_info(n)
                 model.append((INFO, n))
             case "pop":
                 taken = mailbox.pop()
@@ -320,5 +326,5 @@ def test_the_bound_counts_user_messages_alone(capacity: int, steps: list[str]) -
                 model.remove(oldest)
             case _:
                 pass
-    assert mailbox.peak <= capacity
+    assert mailbox.statistics().peak <= capacity
     assert mailbox.drain() == len(model)

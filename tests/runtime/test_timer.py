@@ -95,7 +95,7 @@ async def test_a_delay_is_a_number_of_seconds(
 
 
 async def test_cancelled_timers_are_swept_out(autojump_clock: MockClock) -> None:
-    queue = TimerQueue()
+    queue = TimerQueue(trio.current_time)
     fired: list[int] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(queue.run)
@@ -115,7 +115,7 @@ def test_timers_fire_in_order_and_cancelled_ones_never(plan: list[tuple[int, boo
     clock = MockClock(autojump_threshold=0)
 
     async def main() -> None:
-        queue = TimerQueue()
+        queue = TimerQueue(trio.current_time)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(queue.run)
             await wait_all_tasks_blocked()

@@ -6,6 +6,7 @@ This room knows how one actor lives and ends. It knows nothing of supervisors or
 from __future__ import annotations
 
 from autonomics.runtime.actor import Actor, Behaviour, Worker
+from autonomics.runtime.context import current_trace, tracing
 from autonomics.runtime.entry import Entry, Key
 from autonomics.runtime.event_manager import (
     AddHandler,
@@ -193,7 +194,9 @@ __all__ = [
     "UpdateTimeout",
     "WhichHandlers",
     "Worker",
+    "current_trace",
     "is_clean",
     "open_runtime",
     "send_request",
+    "tracing",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import trio
 
-from autonomics.errors import InvalidInput
 from autonomics.runtime.mailbox import CALL, CAST, MailboxSpec
 from autonomics.runtime.message import (
+    NO_REPLIES,
     NO_REPLY,
     Call,
     Continue,
@@ -18,9 +20,11 @@ from autonomics.runtime.message import (
     NoReply,
     Refuse,
     Stop,
+    bad_reply,
+    bad_return,
 )
 from autonomics.runtime.reason import ExitReason, Normal, classify, iter_leaves
-from autonomics.runtime.reply import ReplySlot, ReplyTo
+from autonomics.runtime.reply import ReplyTo
 from autonomics.telemetry import emit
 
 if TYPE_CHECKING:
@@ -33,7 +37,9 @@ Kind = Literal["actor", "worker", "supervisor"]
 
 # Messages handled between two checkpoints. Each checkpoint costs more than a small handler, but at
 # 64 and above an unrelated actor waits tens of milliseconds behind ten flooded ones.
-BATCH = 16
+BATCH = 32
+
+OWN_TERMINATE_S = 5.0
 
 
 class Behaviour:
@@ -42,6 +48,9 @@ class Behaviour:
     kind: ClassVar[Kind]
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
     takes_mail: ClassVar[bool] = True
+
+    answers_at_once: ClassVar[bool] = False
+    """Calls are answered by a plain function, which an idle actor runs on its caller's stack."""
 
     traps: ClassVar[bool] = True
     """False: a stop request cancels at once and `terminate` is not run."""
@@ -78,34 +87,44 @@ class Behaviour:
 
 
 class Actor(Behaviour):
-    """Handles one message after the other; every callback may await.
+    """Handles one message after the other.
 
-    A callback that raises ends the incarnation with Crash, after `terminate`. Its supervisor is
-    the error handler.
+    A handler may be an `async def`, or a plain `def` where it has nothing to wait for: the calls of
+    an actor whose `handle_call` is plain and that has nothing else to do are answered at once,
+    without a task switch. A callback that raises ends the incarnation with Crash, after
+    `terminate`. Its supervisor is the error handler.
     """
 
     kind: ClassVar[Kind] = "actor"
+    cleans_up: ClassVar[bool] = False
+    """It has a `terminate` of its own."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note which handlers have to be awaited."""
+        super().__init_subclass__(**kwargs)
+        cls.answers_at_once = not iscoroutinefunction(cls.handle_call)
+        cls.cleans_up = cls.terminate is not Actor.terminate
 
     async def init(self) -> Continue | Ignore | Refuse | None:
         """Get ready; the starter waits for this, so long work belongs into the continue step."""
         return None
 
-    async def handle_continue(self, message: object) -> Stop | None:
+    def handle_continue(self, message: object) -> Stop | Awaitable[Stop | None] | None:
         """Do the step that `init` asked for with Continue, ahead of every message."""
         raise NotImplementedError(f"{type(self).__name__} has no continue step for {message!r}")
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
         """Answer a call: the value is the reply.
 
         NO_REPLY leaves the answer to whoever holds `reply_to`; Stop ends the actor.
         """
         raise NotImplementedError(f"{type(self).__name__} answers no call, got {message!r}")
 
-    async def handle_cast(self, message: object) -> Stop | None:
+    def handle_cast(self, message: object) -> Stop | Awaitable[Stop | None] | None:
         """Handle a message that nobody waits for."""
         raise NotImplementedError(f"{type(self).__name__} takes no cast, got {message!r}")
 
-    async def handle_info(self, message: object) -> Stop | None:
+    def handle_info(self, message: object) -> Stop | Awaitable[Stop | None] | None:
         """Handle a message of the runtime: Down, or what a timer of its own sends."""
         emit("actor.unexpected_message", path=self.path, message_type=type(message).__qualname__)
         return None
@@ -128,8 +147,10 @@ class Actor(Behaviour):
             self.incarnation.refuse_start(started)
             return Normal()
         if started is not None and not isinstance(started, Continue):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise _bad_return("init", "None, Continue, IGNORE or Refuse", started)
+            raise bad_return("init", "None, Continue, IGNORE or Refuse", started)
         self.incarnation.announce_started()
+        if not self.cleans_up:
+            return await self._serve(started)
         try:
             reason = await self._serve(started)
         except BaseException as error:
@@ -143,48 +164,56 @@ class Actor(Behaviour):
         await self._terminate(reason)
         return reason
 
-    async def _serve(self, first: Continue | None) -> ExitReason:
+    # One function: another coroutine per message would cost as much as all of the rest of a cast.
+    async def _serve(self, first: Continue | None) -> ExitReason:  # noqa: C901, PLR0912
         incarnation = self.incarnation
         mailbox = incarnation.mailbox
-        stop: Stop | None = None
+        task = trio.lowlevel.current_task()
+        answer: Any
         if first is not None:
-            stop = _check("handle_continue", await self.handle_continue(first.message))
+            answer = self.handle_continue(first.message)
+            if answer.__class__ is CoroutineType:
+                answer = await answer
+            if answer is not None:
+                return check_stop("handle_continue", answer).reason
         budget = BATCH
-        while stop is None:
-            if incarnation.asked is not None:
-                return incarnation.asked
+        while True:
+            if incarnation.alarm:
+                return incarnation.heed()
             envelope = mailbox.pop()
             if envelope is None:
-                await mailbox.wait()
+                mailbox.sleeper = task
+                await trio.lowlevel.wait_task_rescheduled(mailbox.give_up)
                 budget = BATCH
                 continue
-            kind, message, slot = envelope
+            kind, message, slot, incarnation.trace = envelope
             if kind == CALL:
                 assert slot is not None
-                stop = await self._answer(message, slot)
-            elif kind == CAST:
-                stop = _check("handle_cast", await self.handle_cast(message))
+                answer = self.handle_call(message, slot)  # type: ignore[arg-type]
+                if answer.__class__ is CoroutineType:
+                    answer = await answer
+                if type(answer) not in NO_REPLIES:
+                    slot.reply(answer)
+                elif isinstance(answer, NoReply):
+                    slot.release_caller()
+                elif isinstance(answer, Stop):
+                    if answer.reply is not NO_REPLY:
+                        incarnation.parting = (slot, answer.reply)
+                    return answer.reason
+                else:
+                    raise bad_reply(answer)
             else:
-                stop = _check("handle_info", await self.handle_info(message))
+                answer = self.handle_cast(message) if kind == CAST else self.handle_info(message)
+                if answer.__class__ is CoroutineType:
+                    answer = await answer
+                if answer is not None:
+                    callback = "handle_cast" if kind == CAST else "handle_info"
+                    return check_stop(callback, answer).reason
             budget -= 1
             if not budget:
+                mailbox.look()
                 await trio.lowlevel.checkpoint()
                 budget = BATCH
-        return stop.reason
-
-    async def _answer(self, message: Any, slot: ReplySlot) -> Stop | None:
-        reply = await self.handle_call(message, ReplyTo(slot))
-        if isinstance(reply, NoReply):
-            slot.release_caller()
-            return None
-        if isinstance(reply, Stop):
-            if reply.reply is not NO_REPLY:
-                self.incarnation.parting = (slot, reply.reply)
-            return reply
-        if isinstance(reply, Continue | Ignore | Refuse):
-            raise _bad_return("handle_call", "a reply, NO_REPLY or Stop", reply)
-        slot.resolve(reply)
-        return None
 
     async def _terminate(self, reason: ExitReason) -> None:
         incarnation = self.incarnation
@@ -195,7 +224,8 @@ class Actor(Behaviour):
             # make an exit that overran its grace look like one that did not.
             await self.terminate(reason)
             return
-        within_s = incarnation.limits.own_terminate_s
+        # Nobody holds the watch over an end of its own.
+        within_s = incarnation.grace_s or OWN_TERMINATE_S
         with trio.move_on_after(within_s) as patience:
             await self.terminate(reason)
         if patience.cancelled_caught:
@@ -246,11 +276,8 @@ class Worker(Behaviour):
         await self.request_stop()
 
 
-def _check(callback: str, answer: object) -> Stop | None:
-    if answer is None or isinstance(answer, Stop):
+def check_stop(callback: str, answer: object) -> Stop:
+    """Return the Stop that a callback has answered; anything else makes no sense there."""
+    if isinstance(answer, Stop):
         return answer
-    raise _bad_return(callback, "None or Stop", answer)
-
-
-def _bad_return(callback: str, constraint: str, answer: object) -> InvalidInput:
-    return InvalidInput.expected(f"the return value of {callback}", constraint, answer)
+    raise bad_return(callback, "None or Stop", answer)

@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar, cast
 import attrs
 
 from autonomics.errors import InvalidInput, NoSuchActor, Overloaded
-from autonomics.runtime.incarnation import CURRENT, Incarnation
+from autonomics.runtime.context import CURRENT
+from autonomics.runtime.incarnation import Incarnation
 from autonomics.runtime.ref import ActorRef
 
 V = TypeVar("V")

@@ -7,14 +7,16 @@ import itertools
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import attrs
 import trio
 
 from autonomics.errors import InvalidInput, NoSuchActor, StartFailed
 from autonomics.runtime.actor import Behaviour
-from autonomics.runtime.incarnation import CURRENT, Incarnation, Limits, launch
+from autonomics.runtime.context import CURRENT
+from autonomics.runtime.incarnation import Incarnation, launch
 from autonomics.runtime.interrupt import obey_signals
 from autonomics.runtime.message import AlreadyStarted
 from autonomics.runtime.reason import ExitReason, NoProcess, Shutdown
@@ -24,6 +26,10 @@ from autonomics.telemetry import emit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# Steps that never wait (an answer on the caller's stack, a send) between two checkpoints, whoever
+# takes them.
+REDUCTIONS: Final = 32
 
 
 @attrs.frozen
@@ -42,11 +48,21 @@ class RuntimeStatistics:
     late_replies: int
 
 
+class RootLimits(NamedTuple):
+    """The times of a root of the tree; see `Limits`."""
+
+    grace_s: float
+    init_deadline_s: float
+    confirm_s: float
+
+
 class Runtime:
     """Hosts actors. Made by `open_runtime`; its methods are synchronous unless they wait."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.timers = TimerQueue()
+        self.now_s = trio.lowlevel.current_clock().current_time
+        self.timers = TimerQueue(self.now_s)
+        self.reductions = REDUCTIONS
         self.base_context = contextvars.copy_context()
         # A runtime opened by an actor's code is nobody's child.
         self.base_context.run(CURRENT.set, None)
@@ -80,7 +96,7 @@ class Runtime:
         Raises StartFailed; nothing is left of it then.
         """
         path = id or name or f"actor-{next(self._numbers)}"
-        limits = Limits(grace_s=grace_s, init_deadline_s=init_deadline_s, confirm_s=confirm_s)
+        limits = RootLimits(grace_s, init_deadline_s, confirm_s)
         incarnation = launch(
             self, self._nursery, factory, path=path, name=name, owner=self, limits=limits
         )
@@ -130,13 +146,8 @@ class Runtime:
     def send_after(self, delay_s: float, target: ActorRef, message: object) -> Timer:
         """Give `message` to the target's `handle_info`, not earlier than in `delay_s` seconds."""
         incarnation = target.incarnation
-
-        def fire() -> None:
-            incarnation.timers.discard(timer)
-            incarnation.inform(message)
-
-        timer = self.timers.set(_seconds("delay_s", delay_s), fire)
-        incarnation.timers.add(timer)
+        timer = self.timers.set(_seconds("delay_s", delay_s), partial(incarnation.inform, message))
+        timer.keep_in(incarnation.timers)
         return timer
 
     def send_every(self, interval_s: float, target: ActorRef, message: object) -> Timer:
@@ -147,10 +158,10 @@ class Runtime:
 
         def fire() -> None:
             if incarnation.inform(message):
-                timer.rearm(interval_s, fire)
+                timer.rearm(interval_s)
 
         timer = self.timers.set(interval_s, fire)
-        incarnation.timers.add(timer)
+        timer.keep_in(incarnation.timers)
         return timer
 
     def interrupt(self, cause: str) -> None:
@@ -166,6 +177,11 @@ class Runtime:
             emit("runtime.interrupted", cause=cause)
 
     # For incarnations and supervisors
+
+    async def let_others_run(self) -> None:
+        """Give every other task its turn, after so many steps that did not wait."""
+        self.reductions = REDUCTIONS
+        await trio.lowlevel.checkpoint()
 
     def check_start(self, path: str, name: str | None) -> None:
         """Raise StartFailed while stopping, and for a name that is taken."""
@@ -215,7 +231,7 @@ class Runtime:
             monitor.fire(NoProcess())
         else:
             target.monitored_by[monitor] = None
-            watcher.monitors.add(monitor)
+            watcher.monitors[monitor] = None
         return monitor
 
     async def stop(self, within_s: float) -> None:
@@ -224,8 +240,8 @@ class Runtime:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + within_s) as patience:
             while self._roots:
                 root = next(reversed(self._roots))
-                if await root.stop(Shutdown()) is None:
-                    self._roots.pop(root)  # a zombie: its task alone keeps the nursery open
+                await root.stop(Shutdown())
+                self._roots.pop(root, None)  # still there: a zombie, whose task keeps the nursery
         if patience.cancelled_caught:
             paths = tuple(ref.path for ref in self.living())
             emit("runtime.stop_overdue", paths=paths, within_s=within_s)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import attrs
 import trio
+from trio.lowlevel import wait_task_rescheduled
 
 from autonomics.errors import (
     CallFailed,
@@ -21,11 +19,18 @@ from autonomics.errors import (
     WouldDeadlock,
 )
 from autonomics.runtime.actor import Behaviour
-from autonomics.runtime.mailbox import CALL, CAST, INFO, Mailbox
-from autonomics.runtime.message import Ignore, InitTimedOut, Refuse
+from autonomics.runtime.context import CURRENT
+from autonomics.runtime.mailbox import Mailbox
+from autonomics.runtime.message import (
+    Ignore,
+    InitTimedOut,
+    Raised,
+    Refuse,
+    Stop,
+)
 from autonomics.runtime.reason import Crash, ExitReason, Killed, Normal, Verdict, classify
 from autonomics.runtime.ref import ActorRef, Monitor
-from autonomics.runtime.reply import ReplySlot
+from autonomics.runtime.reply import ReplyTo
 from autonomics.telemetry import emit
 
 if TYPE_CHECKING:
@@ -34,26 +39,28 @@ if TYPE_CHECKING:
 
 State = Literal["starting", "running", "stopping", "zombie", "dead"]
 
-CURRENT: ContextVar[Incarnation | None] = ContextVar("autonomics_current", default=None)
-"""The incarnation whose code runs; None outside of the tree."""
 
-
-@attrs.frozen
-class Limits:
-    """How long an incarnation may take to start and to stop, in seconds.
+class Limits(Protocol):
+    """How long an incarnation may take to start and to stop, in seconds: what a child spec says.
 
     `grace_s` 0 stops by cancelling at once. `confirm_s` is the wait between cancelling and calling
     it a zombie.
     """
 
-    grace_s: float = 5.0
-    init_deadline_s: float = 5.0
-    confirm_s: float = 1.0
+    @property
+    def grace_s(self) -> float:
+        """From the stop request to the cancel."""
+        ...
 
     @property
-    def own_terminate_s(self) -> float:
-        """Time for `terminate` when the actor ends by itself and nobody holds the watch."""
-        return self.grace_s or Limits().grace_s
+    def init_deadline_s(self) -> float:
+        """From the start to the end of `init`."""
+        ...
+
+    @property
+    def confirm_s(self) -> float:
+        """From the cancel to the zombie."""
+        ...
 
 
 class Owner(Protocol):
@@ -73,11 +80,30 @@ class Incarnation:
     without a single await, so that nothing can cut it short.
     """
 
-    def __init__(
+    # Defaults of the class, not fields set one by one: most lives never need most of these.
+    state: State = "starting"
+    asked: ExitReason | None = None
+    exit_reason: ExitReason | None = None
+    start_failure: object = None
+    parting: tuple[ReplyTo, object] | None = None
+    trace: object = None
+    """What the message in hand is part of; see `tracing`."""
+    fate: ExitReason | None = None
+    """What an end without an error will mean; None as long as nobody has asked for one."""
+    alarm = False
+    """Something is to be heeded ahead of the mail: a stop request, or what was handed over."""
+    handed: Stop | Raised | None = None
+    """What a handler led to that ran on its caller's stack, for the actor's own task to do."""
+    _starter: trio.lowlevel.Task | None = None
+    _start_ended: Callable[[], None] | None = None
+    _overdue: Timer | None = None
+    # One lot for every change of state instead of one Event for each, and none if nobody waits.
+    _news: trio.lowlevel.ParkingLot | None = None
+
+    def __init__(  # noqa: PLR0917 - by keyword, the call alone would cost a tenth of a start
         self,
         runtime: Runtime,
         behaviour: Behaviour,
-        *,
         path: str,
         name: str | None,
         owner: Owner,
@@ -88,32 +114,26 @@ class Incarnation:
         self.path = path
         self.name = name
         self.owner = owner
-        self.limits = (
-            attrs.evolve(limits, grace_s=math.inf, init_deadline_s=math.inf)
-            if behaviour.kind == "supervisor"
-            else limits
-        )
+        self.limits = limits
         self.ref = ActorRef(self)
-        self.mailbox = Mailbox(behaviour.mailbox)
+        self.mailbox = Mailbox(behaviour.mailbox, runtime.now_s)
         self.scope = trio.CancelScope(shield=True)
-        self.state: State = "starting"
-        self.asked: ExitReason | None = None
-        self.exit_reason: ExitReason | None = None
-        self.start_failure: object = None
-        self.parting: tuple[ReplySlot, object] | None = None
-        self.pending: set[ReplySlot] = set()
+        self.is_open = behaviour.takes_mail
+        """Alive, and takes mail."""
+        # Dicts as ordered sets: an empty one is a third of the size.
+        self.pending: dict[ReplyTo, None] = {}
         self.waits_for: list[Incarnation] = []
         self.monitored_by: dict[Monitor, None] = {}
-        self.monitors: set[Monitor] = set()
-        self.timers: set[Timer] = set()
+        self.monitors: dict[Monitor, None] = {}
+        self.timers: dict[Timer, None] = {}
         # What this incarnation has put up elsewhere (registry keys, groups) and how to take it
         # down, by owner of the entry; in the order it was put up.
         self.traces: dict[object, Callable[[], None]] = {}
-        # What an end without an error will mean; None as long as nobody has asked for one.
-        self.fate: ExitReason | None = None
-        self._patience = trio.CancelScope()
-        # One lot for every change of state instead of one Event for each: an idle actor is small.
-        self._news = trio.lowlevel.ParkingLot()
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds from the stop request to the cancel; a supervisor gets all the time it needs."""
+        return math.inf if self.behaviour.kind == "supervisor" else self.limits.grace_s
 
     # Life
 
@@ -134,7 +154,8 @@ class Incarnation:
         if self.state != "starting":
             return
         self.state = "running" if self.asked is None else "stopping"
-        self._news.unpark_all()
+        self._tell_starter()
+        self._tell_news()
         emit("actor.started", path=self.path, name=self.name, kind=self.behaviour.kind)
 
     def refuse_start(self, answer: Ignore | Refuse) -> None:
@@ -147,21 +168,62 @@ class Incarnation:
         Raises StartFailed when it does not; it is gone then, or a zombie. If the starter itself is
         cancelled, so is the start.
         """
-        with self._awaited():
-            try:
-                self._patience.deadline = trio.current_time() + self.limits.init_deadline_s
-                with self._patience:
-                    await self._until(lambda: self.state != "starting")
-            except BaseException:
-                self._cancel(Killed("its starter was cancelled"))
-                raise
+        waiter = self._show_waiter()
+        try:
+            if self.state == "starting":
+                await self._wait_for_start()
             if self.state == "starting":
                 self.start_failure = InitTimedOut(self.limits.init_deadline_s)
                 self._cancel(Killed("init deadline"))
                 await self.confirm()
+        finally:
+            if waiter is not None:
+                waiter.waits_for.remove(self)
         if self.start_failure is not None:
             failure = self.start_failure
             raise StartFailed(f"{self.path} did not start: {failure!r}", failure)
+
+    def watch_start(self, start_ended: Callable[[], None]) -> None:
+        """Have this called when it serves, has not come up, or takes too long; once, not waiting.
+
+        Whoever is told of anything but a start has to `await_started` after all.
+        """
+        self._start_ended = start_ended
+        self._set_init_deadline()
+
+    def _set_init_deadline(self) -> None:
+        within_s = self.limits.init_deadline_s
+        if within_s != math.inf and self.behaviour.kind != "supervisor":
+            self._overdue = self.runtime.timers.set(within_s, self._tell_starter)
+
+    async def _wait_for_start(self) -> None:
+        # By one reschedule and a timer: a CancelScope would cost as much as the rest of the start.
+        if self._overdue is not None:
+            return  # it has fired: whoever watches the start was told so, and now awaits it
+        self._set_init_deadline()
+        self._starter = trio.lowlevel.current_task()
+
+        def give_up(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            self._starter = None
+            self._cancel(Killed("its starter was cancelled"))
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            await wait_task_rescheduled(give_up)
+        finally:
+            if self._overdue is not None:
+                self._overdue.disarm()
+                self._overdue = None
+
+    def _tell_starter(self) -> None:
+        if self._starter is not None:
+            starter, self._starter = self._starter, None
+            trio.lowlevel.reschedule(starter)
+        elif self._start_ended is not None:
+            if self._overdue is not None and self.state != "starting":
+                self._overdue.disarm()
+            ended, self._start_ended = self._start_ended, None
+            ended()
 
     # Stop
 
@@ -171,18 +233,35 @@ class Incarnation:
             return
         self.asked = reason
         self.fate = self.fate or reason
+        self.alarm = True
         if self.state == "running":
             self.state = "stopping"
         if not self.behaviour.traps:
             self.scope.cancel(reason=f"{self.path}: {reason!r}")
         self.behaviour.stop_asked()
-        self._news.unpark_all()
+        self._tell_news()
+
+    def hand_over(self, answer: Stop | Raised) -> None:
+        """Have the actor's own task do what came of a handler on a caller's stack."""
+        self.handed = answer
+        self.alarm = True
+        self.mailbox.wake()
+
+    def heed(self) -> ExitReason:
+        """Look what the alarm is about: raise or return what ends the actor."""
+        if isinstance(self.handed, Raised):
+            raise self.handed.error
+        reason = self.asked if self.handed is None else self.handed.reason
+        assert reason is not None
+        return reason
 
     def hurry_start(self, reason: ExitReason) -> None:
         """Ask an incarnation that is still starting to end within its grace."""
         self.request_stop(reason)
-        soon = trio.current_time() + self.limits.grace_s
-        self._patience.deadline = min(self._patience.deadline, soon)
+        left_s = None if self._overdue is None else self._overdue.cancel()
+        soon_s = self.grace_s if left_s is None else min(self.grace_s, left_s)
+        if soon_s != math.inf:
+            self._overdue = self.runtime.timers.set(soon_s, self._tell_starter)
 
     def kill(self, why: str) -> None:
         """Cancel it; `terminate` is not run."""
@@ -193,15 +272,18 @@ class Incarnation:
         if self is CURRENT.get():
             raise CallingSelf(f"{self.path} can't wait for its own end; return Stop instead")
         if grace_s is None or self.behaviour.kind == "supervisor":
-            grace_s = self.limits.grace_s
-        with self._awaited():
+            grace_s = self.grace_s
+        waiter = self._show_waiter()
+        try:
             if grace_s > 0:
                 self.request_stop(reason)
-                with trio.move_on_after(grace_s):
-                    await self._until_settled()
+                await self._settle_within(grace_s)
             if self.is_alive:
                 self._cancel(Killed("grace exceeded" if grace_s > 0 else "brutal kill"))
                 await self.confirm()
+        finally:
+            if waiter is not None:
+                waiter.waits_for.remove(self)
         return self.exit_reason
 
     async def wait_dead(self) -> ExitReason:
@@ -217,63 +299,20 @@ class Incarnation:
     def mark_zombie(self) -> None:
         """Give it up: nobody can reach or wait for it any more, though its task is still there."""
         self.state = "zombie"
+        self.is_open = False
         self.runtime.zombies += 1
         self._part_from_callers(self.fate or Killed())
-        self._news.unpark_all()
+        self._tell_news()
         emit("actor.zombie", path=self.path)
 
     # Messages
-
-    async def call(self, message: object, timeout_s: float) -> Any:
-        """Send a request and wait for its reply; see ActorRef.call."""
-        caller = CURRENT.get()
-        self._check_call(caller)
-        mailbox = self.mailbox
-        if mailbox.has_room:
-            slot = ReplySlot(caller, self)
-            mailbox.put((CALL, message, slot))
-        elif mailbox.spec.on_full == "block":
-            self._note_overload()
-            slot = ReplySlot(caller, self)
-            mailbox.put_when_room((CALL, message, slot), slot)
-        else:
-            self._make_room()
-            slot = ReplySlot(caller, self)
-            mailbox.put((CALL, message, slot))
-        if timeout_s != math.inf:
-            slot.timer = self.runtime.timers.set(timeout_s, lambda: slot.expire(message, timeout_s))
-        return await slot.wait()
-
-    def cast(self, message: object) -> None:
-        """Send a message that nobody answers; see ActorRef.cast."""
-        if not self.is_alive or not self.behaviour.takes_mail:
-            self.runtime.dead_letters += 1
-            return
-        if not self.mailbox.has_room:
-            self._make_room()
-        self.mailbox.put((CAST, message, None))
-
-    async def cast_when_room(self, message: object, timeout_s: float) -> None:
-        """Send as soon as the mailbox takes it; see ActorRef.cast_when_room."""
-        if self.mailbox.has_room or self.mailbox.spec.on_full != "block" or not self.is_alive:
-            await trio.lowlevel.checkpoint()
-            self.cast(message)
-            return
-        caller = CURRENT.get()
-        self._check_call(caller)
-        self._note_overload()
-        slot = ReplySlot(caller, self)
-        self.mailbox.put_when_room((CAST, message, None), slot)
-        if timeout_s != math.inf:
-            slot.timer = self.runtime.timers.set(timeout_s, lambda: slot.expire(message, timeout_s))
-        await slot.wait()
 
     def inform(self, message: object) -> bool:
         """Put a message of the runtime behind the mail, whatever the bound; False if it is dead."""
         if not self.is_alive:
             self.runtime.dead_letters += 1
             return False
-        self.mailbox.put((INFO, message, None))
+        self.mailbox.put_info(message)
         return True
 
     @property
@@ -281,17 +320,19 @@ class Incarnation:
         """False for the dead, and for a zombie, which will never answer."""
         return self.state not in {"dead", "zombie"}
 
-    def _check_call(self, caller: Incarnation | None) -> None:
+    def check_call(self, caller: Incarnation | None) -> None:
+        """Raise at once what would make a call wait in vain."""
         if not self.is_alive:
             raise NoSuchActor(f"{self.path} is not alive: {self.exit_reason!r}")
         if not self.behaviour.takes_mail:
             raise CallFailed(f"{self.path} is a worker and answers no calls")
         if caller is self:
             raise CallingSelf(f"{self.path} called itself")
-        if caller is not None and self.waits_for and self._waits_for(caller):
+        if caller is not None and self.waits_for and self.is_waiting_for(caller):
             raise WouldDeadlock(f"{caller.path} called {self.path}, which waits for it")
 
-    def _waits_for(self, caller: Incarnation) -> bool:
+    def is_waiting_for(self, caller: Incarnation) -> bool:
+        """Follow the edges of who waits for whom."""
         seen: set[int] = set()
         ahead: list[Incarnation] = [self]
         while ahead:
@@ -303,21 +344,23 @@ class Incarnation:
                 ahead.extend(here.waits_for)
         return False
 
-    def _note_overload(self) -> None:
+    def note_overload(self) -> None:
+        """Report that the mailbox is full."""
         # One event per burst; the flag falls when the owner takes the next message.
         if not self.mailbox.is_overloaded:
-            self.mailbox.is_overloaded = True
+            self.mailbox.is_overloaded = self.mailbox.is_congested = True
             spec = self.mailbox.spec
             emit("actor.overloaded", path=self.path, capacity=spec.capacity, on_full=spec.on_full)
 
-    def _make_room(self) -> None:
-        self._note_overload()
+    def make_room(self) -> None:
+        """Drop the oldest message of a full mailbox; Overloaded if it refuses new ones instead."""
+        self.note_overload()
         capacity = self.mailbox.spec.capacity
         if self.mailbox.spec.on_full != "drop_oldest":
             self.mailbox.refused += 1
             raise Overloaded(f"the mailbox of {self.path} is full (limit={capacity})")
-        _, _, slot = self.mailbox.drop_oldest()
-        if slot is not None and slot.is_open:
+        slot = self.mailbox.drop_oldest()[2]
+        if slot is not None:
             slot.fail(Overloaded(f"{self.path} dropped it for newer mail (limit={capacity})"))
 
     # End
@@ -330,8 +373,7 @@ class Incarnation:
 
     async def confirm(self) -> None:
         """Wait for the end of what has been cancelled; call it a zombie after the confirm time."""
-        with trio.move_on_after(self.limits.confirm_s):
-            await self._until_settled()
+        await self._settle_within(self.limits.confirm_s)
         if self.is_alive:
             self.mark_zombie()
 
@@ -347,6 +389,7 @@ class Incarnation:
         if was_starting and self.start_failure is None:
             self.start_failure = reason
         self.state = "dead"
+        self.is_open = False
         self.exit_reason = reason
         if verdict.interrupted:
             self.runtime.interrupt("KeyboardInterrupt")
@@ -355,12 +398,13 @@ class Incarnation:
             monitor.fire(reason)
         for monitor in tuple(self.monitors):
             monitor.cancel()
-        for timer in self.timers:
+        for timer in tuple(self.timers):
             timer.disarm()
         if not was_starting:
             self.owner.child_exited(self, reason)
         self.runtime.forget(self)
-        self._news.unpark_all()
+        self._tell_starter()
+        self._tell_news()
         self._report(verdict, unread, was_starting=was_starting, was_zombie=was_zombie)
 
     def _part_from_callers(self, reason: ExitReason) -> int:
@@ -369,7 +413,7 @@ class Incarnation:
             self.traces.pop(next(iter(self.traces)))()
         if self.parting is not None:
             slot, reply = self.parting
-            slot.resolve(reply)
+            slot.reply(reply)
             self.parting = None
         for slot in self.mailbox.iter_waiting():
             slot.fail(NoSuchActor(f"{self.path} ended before it had room: {reason!r}"))
@@ -394,25 +438,35 @@ class Incarnation:
 
     # Waiting
 
+    def _tell_news(self) -> None:
+        if self._news is not None:
+            self._news.unpark_all()
+
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():
+            if self._news is None:
+                self._news = trio.lowlevel.ParkingLot()
             await self._news.park()
 
-    async def _until_settled(self) -> None:
-        await self._until(lambda: not self.is_alive)
+    async def _settle_within(self, seconds: float) -> None:
+        """Wait until it is dead or a zombie, or the time is up."""
+        if not self.is_alive:
+            return
+        if seconds == math.inf:
+            await self._until(lambda: not self.is_alive)
+            return
+        timer = self.runtime.timers.set(seconds, self._tell_news)
+        try:
+            await self._until(lambda: not (self.is_alive and timer.is_set))
+        finally:
+            timer.disarm()
 
-    @contextmanager
-    def _awaited(self) -> Generator[None]:
+    def _show_waiter(self) -> Incarnation | None:
         """Show that the current actor waits for this one, so that a call back fails at once."""
         waiter = CURRENT.get()
-        if waiter is None:
-            yield
-            return
-        waiter.waits_for.append(self)
-        try:
-            yield
-        finally:
-            waiter.waits_for.remove(self)
+        if waiter is not None:
+            waiter.waits_for.append(self)
+        return waiter
 
 
 def launch(
@@ -438,7 +492,7 @@ def launch(
         raise StartFailed(f"{path} did not start: {error!r}", Crash(error)) from error
     if not isinstance(behaviour, Behaviour):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise StartFailed(f"{path} did not start: {behaviour!r} is no actor", behaviour)
-    incarnation = Incarnation(runtime, behaviour, path=path, name=name, owner=owner, limits=limits)
+    incarnation = Incarnation(runtime, behaviour, path, name, owner, limits)
     behaviour.incarnation = incarnation
     runtime.remember(incarnation)
     # The path as the task's name: this is what a dump of stuck tasks shows.

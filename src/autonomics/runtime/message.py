@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import attrs
 
+from autonomics.errors import InvalidInput
 from autonomics.runtime.reason import ExitReason, NoProcess, Normal
 
 if TYPE_CHECKING:
@@ -23,8 +25,14 @@ class Call(Generic[R_co]):
     __slots__ = ()
 
 
+class Answer:
+    """What a callback may return to the runtime, as opposed to a reply to the caller."""
+
+    __slots__ = ()
+
+
 @attrs.frozen
-class NoReply:
+class NoReply(Answer):
     """The type of NO_REPLY."""
 
 
@@ -33,7 +41,7 @@ NO_REPLY: Final = NoReply()
 
 
 @attrs.frozen
-class Stop:
+class Stop(Answer):
     """Returned by a callback: end with this reason.
 
     From `handle_call` it may carry the reply, which is sent after `terminate` has run and before
@@ -45,14 +53,14 @@ class Stop:
 
 
 @attrs.frozen
-class Continue:
+class Continue(Answer):
     """Returned by `init`: hand this to `handle_continue` before the first message."""
 
     message: object
 
 
 @attrs.frozen
-class Ignore:
+class Ignore(Answer):
     """Returned by `init`: do not start, and that is fine."""
 
 
@@ -60,10 +68,17 @@ IGNORE: Final = Ignore()
 
 
 @attrs.frozen
-class Refuse:
+class Refuse(Answer):
     """Returned by `init`: can't start, for this reason; no crash, no report."""
 
     reason: object
+
+
+@attrs.frozen
+class Raised(Answer):
+    """What a handler raised on its caller's stack."""
+
+    error: BaseException
 
 
 @attrs.frozen
@@ -94,3 +109,25 @@ class InitTimedOut:
 @attrs.frozen
 class NeverStarted:
     """Why a start failed: a Worker's `run` returned without having called `started`."""
+
+
+NO_REPLIES: Final[frozenset[type]] = frozenset(
+    {NoReply, Stop, Continue, Ignore, Refuse, Raised, CoroutineType}
+)
+"""The types of what `handle_call` returns that is no reply; a look-up costs a third of isinstance.
+
+A coroutine is among them: a plain function that returns one has forgotten its `async`.
+"""
+
+
+def bad_return(callback: str, constraint: str, answer: object) -> InvalidInput:
+    """Build the error of a callback whose answer makes no sense; it crashes the actor."""
+    if answer.__class__ is CoroutineType:
+        cast("CoroutineType[Any, Any, Any]", answer).close()
+        constraint += "; a callback that awaits has to be `async def` itself"
+    return InvalidInput.expected(f"the return value of {callback}", constraint, answer)
+
+
+def bad_reply(answer: object) -> InvalidInput:
+    """Build the error of a `handle_call` whose answer makes no sense."""
+    return bad_return("handle_call", "a reply, NO_REPLY or Stop", answer)

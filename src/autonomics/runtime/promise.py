@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 import trio
 
 from autonomics.errors import CallingSelf, WouldDeadlock
-from autonomics.runtime.incarnation import CURRENT, Incarnation
+from autonomics.runtime.context import CURRENT
+from autonomics.runtime.incarnation import Incarnation
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ def check_wait(waiter: Incarnation, target: Incarnation) -> None:
     """Raise CallingSelf or WouldDeadlock if the waiter would wait in vain for the target."""
     if waiter is target:
         raise CallingSelf(f"{target.path} would wait for itself")
-    if target.waits_for and target._waits_for(waiter):  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if target.waits_for and target.is_waiting_for(waiter):
         raise WouldDeadlock(f"{waiter.path} would wait for {target.path}, which waits for it")
 
 

@@ -1,73 +1,116 @@
-"""The slot that a caller waits in, and the token that fills it."""
+"""The slot that a caller waits in; to the callee, the right to answer."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-import outcome
 import trio
+from outcome import Error, Outcome, Value
+from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from autonomics.errors import ActorDied, CallTimedOut
 
 if TYPE_CHECKING:
     from autonomics.runtime.incarnation import Incarnation
     from autonomics.runtime.reason import ExitReason
-    from autonomics.runtime.timer import Timer
 
 
-class ReplySlot:
-    """One waiting caller.
+class ReplyTo:
+    """The right to answer one call, once; may be handed to anybody.
 
-    Invariant: while open, the slot stands in `callee.pending`, so the callee's end finds it; and
-    whoever closes it first decides. A channel would do neither: its receiver hangs when the callee
-    dies and its sender raises when the caller has gone.
+    Invariant: while a caller waits, the slot stands in `callee.pending`, so the callee's end finds
+    it; and whoever closes it first decides. A channel would do neither: its receiver hangs when
+    the callee dies and its sender raises when the caller has gone.
     """
 
-    __slots__ = ("callee", "caller", "is_open", "task", "timer")
+    # Defaults of the class and no `__init__`, whose call would be a tenth of an answer at once.
+    caller: Incarnation | None = None
+    callee: Incarnation
+    message: object
+    is_open = True
+    deadline_s = math.inf
+    """When the caller gives up, on trio's clock; an answer after that is in vain."""
+    _timeout_s = math.inf
+    _has_timer = False
+    _task: trio.lowlevel.Task | None = None
+    _result: Outcome[object] | None = None
 
-    def __init__(self, caller: Incarnation | None, callee: Incarnation) -> None:
-        self.caller = caller
-        self.callee = callee
-        self.is_open = True
-        self.task = trio.lowlevel.current_task()
-        self.timer: Timer | None = None
-        callee.pending.add(self)
-        if caller is not None:
-            caller.waits_for.append(callee)
+    # For the callee
+
+    @property
+    def is_wanted(self) -> bool:
+        """False once the caller has its answer, has given up or is gone."""
+        return self.is_open
+
+    def reply(self, value: object) -> None:
+        """Answer the call; a second or a late answer is dropped and counted."""
+        # Not by `_fill`: this is the way of every answer.
+        if not self.is_open or self._task is None:
+            self._fill(Value(value))
+            return
+        self.close()
+        reschedule(self._task, Value(value))
+
+    def fail(self, error: BaseException) -> None:
+        """Raise `error` in the caller; this does not harm the actor that says so."""
+        self._fill(Error(error))
+
+    # For the runtime
+
+    def arm(self, timeout_s: float, now_s: float) -> None:
+        """Be found by the callee's end and by the clock, and note who waits for whom."""
+        self._task = current_task()
+        callee = self.callee
+        callee.pending[self] = None
+        if self.caller is not None:
+            self.caller.waits_for.append(callee)
+        if timeout_s != math.inf:
+            self._timeout_s = timeout_s
+            self.deadline_s = now_s + timeout_s
+            self._has_timer = True
+            callee.runtime.timers.add(self.deadline_s, self)
 
     async def wait(self) -> Any:
-        """Sleep until the slot is filled; must follow in the step that made the message visible."""
+        """Sleep until it is filled; must follow in the step that made the message visible."""
+        if not self.is_open:
+            return self.take()
+        return await wait_task_rescheduled(self.give_up)
 
-        def give_up(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            self.close()
-            return trio.lowlevel.Abort.SUCCEEDED
+    def take(self) -> Any:
+        """Take the answer of a handler that gave it by `reply` before it returned."""
+        assert self._result is not None
+        return self._result.unwrap()
 
-        return await trio.lowlevel.wait_task_rescheduled(give_up)
-
-    def resolve(self, value: object) -> bool:
-        """Wake the caller with a reply; False, and counted, if it is no longer waiting."""
-        return self._fill(outcome.Value(value))
-
-    def fail(self, error: BaseException) -> bool:
-        """Wake the caller with an error; False, and counted, if it is no longer waiting."""
-        return self._fill(outcome.Error(error))
+    def give_up(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        """Stop waiting, as trio's abort function: the caller is cancelled."""
+        self.close()
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def bury(self, reason: ExitReason) -> None:
         """Tell the caller that the callee has ended."""
         self.fail(ActorDied(f"{self.callee.path} ended before it replied: {reason!r}", reason))
 
-    def expire(self, message: object, timeout_s: float) -> None:
-        """Tell the caller that its time is up."""
-        kind = type(message).__name__
-        self.fail(CallTimedOut(f"{self.callee.path} gave no reply to {kind} in {timeout_s} s"))
+    def fire(self) -> bool:
+        """Tell the caller that its time is up, as a timer; False if it waits no more."""
+        if not self.is_open:
+            return False
+        self._has_timer = False
+        kind, within = type(self.message).__name__, f"{self._timeout_s} s"
+        self.fail(CallTimedOut(f"{self.callee.path} gave no reply to {kind} in {within}"))
+        return True
 
     def close(self) -> None:
         """Stop waiting; whatever comes now is late."""
         self.is_open = False
-        self.callee.pending.discard(self)
-        self.release_caller()
-        if self.timer is not None:
-            self.timer.disarm()
+        callee = self.callee
+        callee.pending.pop(self, None)
+        if self.caller is not None:
+            self.caller.waits_for.remove(callee)
+            self.caller = None
+        if self._has_timer:
+            self._has_timer = False
+            callee.runtime.timers.note_cancelled()
 
     def release_caller(self) -> None:
         """Drop the waits-for edge: somebody else than the callee may answer now.
@@ -79,32 +122,13 @@ class ReplySlot:
             self.caller.waits_for.remove(self.callee)
             self.caller = None
 
-    def _fill(self, result: outcome.Outcome[object]) -> bool:
+    def _fill(self, result: Outcome[object]) -> None:
         if not self.is_open:
             self.callee.runtime.late_replies += 1
-            return False
-        self.close()
-        trio.lowlevel.reschedule(self.task, result)
-        return True
-
-
-class ReplyTo:
-    """The right to answer one call, once; may be handed to anybody."""
-
-    __slots__ = ("_slot",)
-
-    def __init__(self, slot: ReplySlot) -> None:
-        self._slot = slot
-
-    @property
-    def is_wanted(self) -> bool:
-        """False once the caller has its answer, has given up or is gone."""
-        return self._slot.is_open
-
-    def reply(self, value: object) -> None:
-        """Answer the call; a second or a late answer is dropped and counted."""
-        self._slot.resolve(value)
-
-    def fail(self, error: Exception) -> None:
-        """Raise `error` in the caller; this does not harm the actor that says so."""
-        self._slot.fail(error)
+        elif self._task is None:
+            # The handler runs on the caller's stack, so nobody sleeps yet.
+            self.is_open = False
+            self._result = result
+        else:
+            self.close()
+            reschedule(self._task, result)

@@ -12,12 +12,13 @@ import trio
 from outcome import Error, Outcome, Value
 
 from autonomics.errors import CallFailed, CallTimedOut, InvalidInput, NoSuchActor
-from autonomics.runtime.incarnation import CURRENT, Incarnation
+from autonomics.runtime.context import CURRENT, current_trace
+from autonomics.runtime.incarnation import Incarnation
 from autonomics.runtime.mailbox import CALL
 from autonomics.runtime.message import Call
 from autonomics.runtime.promise import Promise, check_wait
 from autonomics.runtime.ref import ActorRef, Address
-from autonomics.runtime.reply import ReplySlot
+from autonomics.runtime.reply import ReplyTo
 
 R = TypeVar("R")
 L = TypeVar("L")
@@ -80,7 +81,7 @@ class Request(Generic[R]):
 
     def send(self, callee: Incarnation, message: Call[R]) -> None:
         """Put it into the mailbox; called once."""
-        slot = self._slot = _RequestSlot(callee, self.keep)
+        slot = self._slot = _RequestSlot(callee, message, self.keep)
         if self._sender is not None:
             self._sender.traces[self] = self.abandon
         try:
@@ -247,18 +248,21 @@ class Responses(Generic[L, R]):
         return response
 
 
-class _RequestSlot(ReplySlot):
+class _RequestSlot(ReplyTo):
     """The slot of a caller that does not sleep: what fills it is kept.
 
     It has a `caller`, and with it an edge of who waits for whom, only while somebody waits.
     """
 
-    __slots__ = ("_is_released", "_keep")
+    _is_released = False
 
-    def __init__(self, callee: Incarnation, keep: Callable[[Value[Any] | Error], None]) -> None:
-        super().__init__(None, callee)
+    def __init__(
+        self, callee: Incarnation, message: object, keep: Callable[[Value[Any] | Error], None]
+    ) -> None:
+        self.callee = callee
+        self.message = message
         self._keep = keep
-        self._is_released = False
+        callee.pending[self] = None
 
     @contextmanager
     def awaited(self) -> Generator[None]:
@@ -268,7 +272,7 @@ class _RequestSlot(ReplySlot):
             yield
             return
         check_wait(waiter, self.callee)
-        self.caller: Incarnation | None = waiter
+        self.caller = waiter
         waiter.waits_for.append(self.callee)
         try:
             yield
@@ -280,29 +284,28 @@ class _RequestSlot(ReplySlot):
         self._is_released = True
         super().release_caller()
 
-    def _fill(self, result: Outcome[object]) -> bool:
+    def _fill(self, result: Outcome[object]) -> None:
         if not self.is_open:
             self.callee.runtime.late_replies += 1
-            return False
+            return
         assert isinstance(result, Value | Error)
         self.close()
         self._keep(result)
-        return True
 
 
-def _post(callee: Incarnation, message: object, slot: ReplySlot) -> None:
+def _post(callee: Incarnation, message: object, slot: ReplyTo) -> None:
     """Do what a call does up to the point where its caller would fall asleep."""
     if not callee.is_alive:
         raise NoSuchActor(f"{callee.path} is not alive: {callee.exit_reason!r}")
     if not callee.behaviour.takes_mail:
         raise CallFailed(f"{callee.path} is a worker and answers no calls")
     mailbox = callee.mailbox
-    envelope = (CALL, message, slot)
+    envelope = (CALL, message, slot, current_trace())
     if mailbox.has_room:
         mailbox.put(envelope)
     elif mailbox.spec.on_full == "block":
-        callee._note_overload()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        callee.note_overload()
         mailbox.put_when_room(envelope, slot)
     else:
-        callee._make_room()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        callee.make_room()
         mailbox.put(envelope)

@@ -200,15 +200,8 @@ class StateMachine(Actor, Generic[S, D]):
         self._is_asked = True
         super().stop_asked()
 
-    def _start_clock(self, delay_s: float, running: Running) -> Callable[[], None]:
-        clock = self.send_after(delay_s, running)
-
-        def stop() -> None:
-            clock.disarm()
-            # Else a machine that sets a timeout with every event would keep all of these timers.
-            self.incarnation.timers.discard(clock)
-
-        return stop
+    def _start_clock(self, delay_s: float, running: Running) -> Callable[[], object]:
+        return self.send_after(delay_s, running).disarm
 
     # The machine
 

@@ -24,7 +24,7 @@ class Running:
 
     timer: Hashable
     content: object
-    stop_clock: Callable[[], None] | None = None
+    stop_clock: Callable[[], object] | None = None
 
 
 class TimeoutTable:
@@ -34,7 +34,7 @@ class TimeoutTable:
     cancelled; whatever is not leads to none, even if its message already stands in the mailbox.
     """
 
-    def __init__(self, start_clock: Callable[[float, Running], Callable[[], None]]) -> None:
+    def __init__(self, start_clock: Callable[[float, Running], Callable[[], object]]) -> None:
         self._start_clock = start_clock
         self._running: dict[Hashable, Running] = {}
         # Delays of 0 need no clock: they are due as soon as no event is left in the machine.

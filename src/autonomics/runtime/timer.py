@@ -3,53 +3,79 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
 from collections.abc import Callable
+from typing import Protocol
 
-import attrs
 import trio
 
 
-@attrs.define(eq=False)
+class Item(Protocol):
+    """What waits in the queue: a Timer, or the slot of a call with its timeout."""
+
+    is_open: bool
+    """False once it has fired or was cancelled."""
+
+    def fire(self) -> bool:
+        """Do what it was set for, not blocking and not raising; False if it was cancelled."""
+        ...
+
+
 class Timer:
     """Something that will be done once, never early, unless cancelled."""
 
-    deadline: float
-    _queue: TimerQueue
-    _fire: Callable[[], None] | None
+    __slots__ = ("_fire", "_home", "_queue", "deadline_s", "is_open")
+
+    def __init__(self, deadline_s: float, queue: TimerQueue, fire: Callable[[], object]) -> None:
+        self.deadline_s = deadline_s
+        self.is_open = True
+        self._queue = queue
+        self._fire = fire
+        self._home: dict[Timer, None] | None = None
 
     @property
     def is_set(self) -> bool:
         """False once it has fired or was cancelled."""
-        return self._fire is not None
+        return self.is_open
 
     def cancel(self) -> float | None:
         """Take it back; the seconds that were left, or None when it has fired or was cancelled."""
         if not self.disarm():
             return None
-        return max(0.0, self.deadline - trio.current_time())
+        return max(0.0, self.deadline_s - trio.current_time())
 
     def disarm(self) -> bool:
         """Take it back without asking the time; False when there was nothing to take back."""
-        if self._fire is None:
+        if not self.is_open:
             return False
-        self._fire = None
+        self._close()
         self._queue.note_cancelled()
         return True
 
-    def rearm(self, delay_s: float, fire: Callable[[], None]) -> None:
+    def keep_in(self, home: dict[Timer, None]) -> None:
+        """Stand in this set as long as it is set, for its owner to find it."""
+        self._home = home
+        home[self] = None
+
+    def _close(self) -> None:
+        self.is_open = False
+        if self._home is not None:
+            self._home.pop(self, None)
+
+    def rearm(self, delay_s: float) -> None:
         """Set a timer that has just fired again; this is how an interval stays one Timer."""
-        self.deadline += delay_s
-        self._fire = fire
-        self._queue.push(self)
+        self.deadline_s += delay_s
+        assert self._home is not None
+        self.is_open = True
+        self._home[self] = None
+        self._queue.add(self.deadline_s, self)
 
     def fire(self) -> bool:
         """Do what it was set for; False when it had been cancelled."""
-        if self._fire is None:
+        if not self.is_open:
             return False
-        fire, self._fire = self._fire, None
-        fire()
+        self._close()
+        self._fire()
         return True
 
 
@@ -60,27 +86,31 @@ class TimerQueue:
     switches of the call itself. Here a timeout is a heap push, and cancelling it sets one field.
     """
 
-    def __init__(self) -> None:
-        # The counter keeps timers of one deadline in the order they were set.
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._numbers = itertools.count()
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        # The number keeps timers of one deadline in the order they were set.
+        self._heap: list[tuple[float, int, Item]] = []
+        self._number = 0
         self._cancelled = 0
         self._nap = trio.CancelScope()
+        self._nap_ends_s = math.inf
 
     def __len__(self) -> int:
         return len(self._heap) - self._cancelled
 
-    def set(self, delay_s: float, fire: Callable[[], None]) -> Timer:
+    def set(self, delay_s: float, fire: Callable[[], object]) -> Timer:
         """Call `fire` in `delay_s` seconds; it must not raise and must not block."""
-        timer = Timer(trio.current_time() + delay_s, self, fire)
-        self.push(timer)
+        timer = Timer(self._now_s() + delay_s, self, fire)
+        self.add(timer.deadline_s, timer)
         return timer
 
-    def push(self, timer: Timer) -> None:
-        """Put a timer into the heap and shorten the nap if it is now the first."""
-        heapq.heappush(self._heap, (timer.deadline, next(self._numbers), timer))
-        # Only when it is the first: setting a deadline costs trio more than all of the rest here.
-        self._nap.deadline = min(self._nap.deadline, timer.deadline)
+    def add(self, deadline: float, item: Item) -> None:
+        """Put an item into the heap and shorten the nap if it is now the first."""
+        self._number += 1
+        heapq.heappush(self._heap, (deadline, self._number, item))
+        # Only then: setting a deadline costs trio more than all of the rest here.
+        if deadline < self._nap_ends_s:
+            self._nap_ends_s = self._nap.deadline = deadline
 
     def note_cancelled(self) -> None:
         """Count a cancelled entry; sweep once they are the greater part.
@@ -90,7 +120,7 @@ class TimerQueue:
         """
         self._cancelled += 1
         if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].is_set]
+            self._heap = [entry for entry in self._heap if entry[2].is_open]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -99,13 +129,11 @@ class TimerQueue:
     async def run(self) -> None:
         """Sleep and fire, for ever."""
         while True:
-            self._nap = trio.CancelScope(
-                deadline=self._heap[0][0] if self._heap else math.inf,
-            )
+            self._nap_ends_s = self._heap[0][0] if self._heap else math.inf
+            self._nap = trio.CancelScope(deadline=self._nap_ends_s)
             with self._nap:
                 await trio.sleep_forever()
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
-                timer = heapq.heappop(self._heap)[2]
-                if not timer.fire():
+                if not heapq.heappop(self._heap)[2].fire():
                     self._cancelled -= 1

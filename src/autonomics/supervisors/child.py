@@ -63,6 +63,14 @@ class Exited:
 
 
 @attrs.frozen
+class NotStarted:
+    """To the supervisor itself: an incarnation that it did not wait for has not come up in time."""
+
+    child: Child
+    incarnation: Incarnation
+
+
+@attrs.frozen
 class Retry:
     """To the supervisor itself: try to start this child again.
 

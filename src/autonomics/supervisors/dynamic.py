@@ -102,15 +102,19 @@ class DynamicSupervisor(Parent):
         try:
             await self.start(child)
         except StartFailed as failure:
-            if isinstance(failure.reason, Ignore):
-                self.forget(child)
-            elif child.incarnation is not None:
-                child.is_due = True
-            else:
-                self.retry_soon(child)
-            return None
-        self.note_restart(child)
+            self.restart_failed(child, failure)
+        else:
+            self.note_restart(child)
         return None
+
+    def restart_failed(self, child: Child, failure: StartFailed) -> None:
+        """Try again, but for a child that did not want to start."""
+        if isinstance(failure.reason, Ignore):
+            self.forget(child)
+        elif child.incarnation is not None:
+            child.is_due = True
+        else:
+            self.retry_soon(child)
 
     def _free_key(self, id_: str) -> str:
         key, number = id_, 1

@@ -10,7 +10,6 @@ import attrs
 
 from autonomics.errors import InvalidSpec
 from autonomics.runtime import Behaviour, ExitReason, is_clean
-from autonomics.runtime.incarnation import Limits
 
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
@@ -68,11 +67,6 @@ class ChildSpec:
             raise InvalidSpec(
                 f"child {self.id!r} may not go without budget: it has no spacing_s and would spin"
             )
-
-    @property
-    def limits(self) -> Limits:
-        """The times that its incarnation needs to know."""
-        return Limits(self.grace_s, self.init_deadline_s, self.confirm_s)
 
     def wants_restart(self, reason: ExitReason) -> bool:
         """Decide whether this end calls for a restart."""

@@ -61,6 +61,7 @@ class Supervisor(Parent):
         check_choice("strategy", get_args(Strategy), strategy)
         check_choice("auto_shutdown", get_args(AutoShutdown), auto_shutdown)
         self.strategy = strategy
+        self.restarts_alone = strategy == "one_for_one"
         self.auto_shutdown = auto_shutdown
         for spec in children:
             self._check(spec)
@@ -212,12 +213,16 @@ class Supervisor(Parent):
         try:
             await self.start(member)
         except StartFailed as failure:
-            if isinstance(failure.reason, Ignore):
-                return True
-            if member.incarnation is not None:
-                member.is_due = True
-            else:
-                self.retry_soon(member)
-            return False
+            self.restart_failed(member, failure)
+            return isinstance(failure.reason, Ignore)
         self.note_restart(member)
         return True
+
+    def restart_failed(self, child: Child, failure: StartFailed) -> None:
+        """Try again, but for a child that did not want to start."""
+        if isinstance(failure.reason, Ignore):
+            return
+        if child.incarnation is not None:
+            child.is_due = True
+        else:
+            self.retry_soon(child)

@@ -75,7 +75,7 @@ def emit(event: str, /, **fields: object) -> None:
         close = difflib.get_close_matches(event, _specs, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InvalidInput(f"unknown event {event!r}{hint}")
-    if fields.keys() != spec.fields.keys():
+    if spec.name_order != (*fields,) and fields.keys() != spec.fields.keys():
         raise InvalidInput.expected(
             f"fields of {event!r}", str(sorted(spec.fields)), sorted(fields)
         )

@@ -16,6 +16,12 @@ class EventSpec:
     name: str
     meaning: str
     fields: Mapping[str, str]
+    # What most emitters write, so that their fields are checked by one comparison.
+    name_order: tuple[str, ...] = attrs.field(init=False, repr=False, eq=False)
+
+    @name_order.default
+    def _(self) -> tuple[str, ...]:
+        return tuple(self.fields)
 
 
 _ACTOR: Final = "path of the actor in the tree"
