@@ -236,7 +236,7 @@ def test_any_input_that_differs_changes_the_digest(stage: Stage, name: str) -> N
 def test_another_recipe_content_changes_the_digest(stage: Stage) -> None:
     signal, history = stage.two_kills()
     data = dict(stage.files)["run/oom_memory_limit.toml"].replace(
-        b'version = "1.0.0"', b'version = "1.0.1"'
+        b'version = "1.1.0"', b'version = "1.1.1"'
     )
     other = evolve(stage, recipes=RecipeSet.of([parse_recipe(data)]))
 

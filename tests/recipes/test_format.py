@@ -21,7 +21,10 @@ def source(stage: Stage, name: str = OOM) -> str:
 def test_the_shipped_recipes_load_and_pass_the_lint(stage: Stage) -> None:
     assert [recipe.id for recipe in stage.recipes.recipes] == [
         "ent.quota_near_limit",
+        "run.crashloop_exit",
+        "run.max_instances_reached",
         "run.oom_memory_limit",
+        "run.scale_rate_exceeded",
     ]
     assert all(lint_recipe(recipe) == [] for recipe in stage.recipes.recipes)
 
@@ -50,7 +53,7 @@ def test_the_digest_is_of_the_content_and_not_of_its_layout(stage: Stage) -> Non
         ("veto = true", "veto = true\nrequired = true", "false where required is true"),
         ('maturity = "automated"', 'maturity = "automatic"', "did you mean 'automated'"),
         ('id = "run.oom_memory_limit"', 'id = "Oom"', "area.name in lower case"),
-        ('version = "1.0.0"', 'version = "1.0"', "major.minor.patch"),
+        ('version = "1.1.0"', 'version = "1.0"', "major.minor.patch"),
         ('["gcp_log_entry", "text"]', '["log"]', "match.kinds to be among"),
         ('limit = "Mi", used', 'limits = "Mi", used', r"names of groups \['limit', 'used'\]"),
         ("timeout_s = 60", "timeout_s = 0", "action.0..timeout_s to be an integer >= 1"),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from autonomics.recipes.predicate import (
     negate,
     paths_of,
 )
-from autonomics.recipes.signal import Signal, canonical_tree, moment_text
+from autonomics.recipes.signal import Signal, canonical_tree, decimal_text, moment_text
 from autonomics.recipes.table import Table
 from autonomics.recipes.view import SignalView
 
@@ -201,6 +203,8 @@ OPERANDS: dict[str, object] = {
     "gt_path": "fields.b",
     "ge_path": "fields.b",
     "tail_eq_path": "fields.b",
+    "ge_share": {"of": "fields.b", "share": Decimal("0.95")},
+    "lt_share": {"of": "fields.b", "share": Decimal("0.95")},
 }
 
 
@@ -211,6 +215,38 @@ def test_every_operator_is_among_those_that_are_tried() -> None:
 @given(st.sampled_from(sorted(OPERATORS)), json_values, json_values)
 def test_no_value_makes_an_operator_raise(op: str, value: object, other: object) -> None:
     assert judge(["fields.a", op, OPERANDS[op]], {"a": value, "b": other}) in {True, False, None}
+
+
+decimals = st.decimals(
+    allow_nan=False, allow_infinity=False, places=40, min_value=-(10**40), max_value=10**40
+)
+shares = st.decimals(min_value=Decimal("0.000001"), max_value=1000, places=6)
+
+
+@given(value=decimals, whole=decimals, share=shares)
+def test_a_share_is_compared_as_an_exact_fraction(
+    value: Decimal, whole: Decimal, share: Decimal
+) -> None:
+    fields = {"a": decimal_text(value), "b": decimal_text(whole)}
+    operand = {"of": "fields.b", "share": share}
+
+    exact = Fraction(value) >= Fraction(whole) * Fraction(share)
+
+    assert judge(["fields.a", "ge_share", operand], fields) is exact
+    assert judge(["fields.a", "lt_share", operand], fields) is not exact
+
+
+@pytest.mark.parametrize("fields", [{"a": 1}, {"b": 1}, {"a": 1, "b": "many"}, {"a": "x", "b": 1}])
+def test_a_share_of_what_is_no_number_is_unknown(fields: dict[str, object]) -> None:
+    assert judge(["fields.a", "ge_share", {"of": "fields.b", "share": 1}], fields) is None
+
+
+def test_a_share_says_what_it_is_of() -> None:
+    triple: list[object] = ["fields.a", "ge_share", {"of": "fact.b.c", "share": Decimal("0.950")}]
+    condition = read_condition([triple], "when")
+
+    assert describe(condition) == "fields.a ge_share 0.95 * fact.b.c"
+    assert set(paths_of(condition)) == {("fields", "a"), ("fact", "b", "c")}
 
 
 def test_groups_nest_and_are_described() -> None:
@@ -237,7 +273,12 @@ UNREADABLE: list[tuple[object, str]] = [
     (["kin", "eq", "x"], "did you mean 'kind'"),
     (["kind.x", "eq", "x"], "of the right length"),
     (["resource.name", "eq", "x"], "resource.type or resource.labels"),
-    (["count.hits", "ge", 1], "count. and one of"),
+    (["kind", "ge_share", 0.95], "of = <path>, share = <number>"),
+    (["kind", "ge_share", {"of": "kin", "share": 1}], "root of path in value of when.0..of"),
+    (["kind", "ge_share", {"of": "text", "share": "1"}], "value of when.0..share to be a number"),
+    (["kind", "ge_share", {"of": "text", "share": Decimal(0)}], "in 0..1000, above 0"),
+    (["kind", "lt_share", {"of": "text", "share": Decimal(1001)}], "in 0..1000, above 0"),
+    (["kind", "lt_share", {"of": "text", "share": 1, "off": 2}], "did you mean 'of'"),
     (["kind", "eq"], "a triple"),
     (["kind", "eq", None], "a text, a number or a flag"),
     (["kind", "in", []], "a list that is not empty"),

@@ -23,6 +23,7 @@ from autonomics.recipes.policy import ACTS_QUOTA, Policy
 from autonomics.recipes.predicate import describe, evaluate
 from autonomics.recipes.recipe import Recipe
 from autonomics.recipes.signal import Json, Signal, moment_text
+from autonomics.recipes.view import COUNTS
 
 # Raised whenever the same inputs could give another decision than before.
 ENGINE_VERSION: Final = "1"
@@ -64,14 +65,15 @@ class Decision:
         return self.policy.latch.generation
 
     def matches(self) -> list[Json]:
-        """List what the history has to count: recipe and fingerprint of each match.
+        """List what the history has to count: recipe and fingerprint of each match and level.
 
         A closed incident names all it might have opened, an open one only what still stands.
         """
         return [
-            {"recipe": each.recipe.id, "fingerprint": each.view.fingerprint}
+            {"recipe": recipe, "fingerprint": fingerprint}
             for each in self.diagnosis.candidates
             if self.diagnosis.is_closed or each.outcome is not Outcome.NONE
+            for recipe, fingerprint in each.keys
         ]
 
 
@@ -255,6 +257,7 @@ def _view_history(candidate: Candidate, history: History, hit: Hit, now: datetim
         window=history.count_window(key, hit, recipe.diagnose.window_s),
         since_action=history.count_since_action(key, hit),
         approvals=tuple(sorted(each.by for each in history.approvals.get(key, ()))),
+        counts={name: n for name, n in candidate.view.counts.items() if name not in COUNTS},
     )
     if bounds is None:
         return seen

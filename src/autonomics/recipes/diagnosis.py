@@ -11,9 +11,11 @@ from enum import Enum
 from attrs import evolve, field, frozen
 
 from autonomics.receipts.canonical import encode
+from autonomics.recipes.counting import count_levels, level_keys
 from autonomics.recipes.effector import Fact, FactRequest
-from autonomics.recipes.history import History, Hit
+from autonomics.recipes.history import History, Hit, Key
 from autonomics.recipes.index import RecipeSet
+from autonomics.recipes.pick import take_picks
 from autonomics.recipes.predicate import Truth, conjoin, describe, evaluate
 from autonomics.recipes.recipe import Evidence, Recipe
 from autonomics.recipes.signal import Json, Signal, decimal_text
@@ -67,9 +69,14 @@ class Candidate:
     requests: tuple[FactRequest, ...]
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """Give the key under which the history counts it."""
         return (self.recipe.id, self.view.fingerprint)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Give all keys under which the history keeps it, the recipe's finer levels among them."""
+        return (self.key, *level_keys(self.recipe, self.view))
 
 
 @frozen(kw_only=True)
@@ -229,6 +236,7 @@ def _weigh(
         recipe_id=recipe.id,
         fingerprint="",
         now=now,
+        absent=recipe.absent,
     )
     is_match = evaluate(recipe.match.condition, bare)
     if is_match is False:
@@ -247,6 +255,10 @@ def _weigh(
         counts=counts,
         fingerprint=fingerprint,
     )
+    if recipe.picks:
+        view = evolve(view, picks=take_picks(recipe.picks, view))
+    if recipe.diagnose.counts:
+        view = evolve(view, counts={**counts, **count_levels(recipe, view, history, hit)})
     findings = tuple(_find(evidence, view) for evidence in recipe.diagnose.evidence)
     score = sum((each.weight for each in findings if each.truth is True), Decimal(0))
     return Candidate(

@@ -14,17 +14,20 @@ from autonomics.receipts.canonical import encode
 from autonomics.recipes.format_action import read_actions
 from autonomics.recipes.format_condition import read_condition, read_path
 from autonomics.recipes.format_template import read_args
-from autonomics.recipes.format_test import read_tests
+from autonomics.recipes.format_test import plain_json, read_tests
+from autonomics.recipes.path import Path, parse_path
 from autonomics.recipes.pattern import compile_pattern
 from autonomics.recipes.predicate import AllOf, Comparison, Condition
 from autonomics.recipes.recipe import (
     Bounds,
+    Count,
     Diagnose,
     Evidence,
     Extraction,
     FactSpec,
     Match,
     Maturity,
+    Pick,
     Precondition,
     Rate,
     Recipe,
@@ -71,6 +74,7 @@ def parse_recipe(data: bytes) -> Recipe:
         extract=tuple(_read_extraction(each) for each in table.tables("extract")),
         diagnose=_read_diagnose(table.table("diagnose")),
         facts=_read_facts(table.table("facts")),
+        picks=tuple(_read_pick(each) for each in table.tables("pick")),
         preconditions=tuple(_read_precondition(each) for each in table.tables("pre")),
         managed_when=_read_managed(gates := table.table("gates")),
         approvals=_APPROVALS[gates.choice("approval", tuple(_APPROVALS), default="none")],
@@ -168,6 +172,7 @@ def _read_diagnose(table: Table) -> Diagnose:
         fingerprint=tuple(
             read_path(text, table.name("fingerprint")) for text in table.texts("fingerprint")
         ),
+        counts=_read_counts(table.table("counts")),
         evidence=tuple(_read_evidence(each) for each in table.tables("evidence")),
         min_score=table.decimal("min_score"),
         min_margin=table.decimal("min_margin"),
@@ -203,10 +208,51 @@ def _read_facts(table: Table) -> tuple[FactSpec, ...]:
                 args=read_args(row),
                 timeout_ms=row.count("timeout_ms", least=1),
                 max_age_s=row.count("max_age_s", least=0),
+                absent=_read_absent(row.table("absent")),
             )
         )
         row.end()
     return tuple(specs)
+
+
+def _read_absent(table: Table) -> dict[Path, Json]:
+    return {
+        parse_path(path): plain_json(value, table.name(path)) for path, value in table.entries()
+    }
+
+
+def _read_pick(table: Table) -> Pick:
+    pick = Pick(
+        name=table.text("name"),
+        source=read_path(table.text("from"), table.name("from")),
+        after=table.text("after") if table.has("after") else None,
+        where=read_condition(table.items("where"), table.name("where")),
+    )
+    table.allow("after")
+    table.end()
+    return pick
+
+
+def _read_counts(table: Table) -> tuple[Count, ...]:
+    counts: list[Count] = []
+    for name, _ in table.entries():
+        row = table.table(name)
+        since_action = row.flag("since_action", default=False)
+        counts.append(
+            Count(
+                name=name,
+                level=row.text("level", default=name),
+                by=tuple(read_path(text, row.name("by")) for text in row.texts("by")),
+                window_s=None if since_action else row.count("window_s", least=1),
+            )
+        )
+        if not counts[-1].by:
+            raise row.fail("by", "not empty", [])
+        row.allow("window_s")
+        if since_action and row.has("window_s"):
+            raise row.fail("window_s", "left out where since_action is true", row.peek("window_s"))
+        row.end()
+    return tuple(counts)
 
 
 def _read_precondition(table: Table) -> Precondition:

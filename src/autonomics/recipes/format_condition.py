@@ -13,17 +13,21 @@ from autonomics.recipes.predicate import (
     OPERATORS,
     ORDER_OPERATORS,
     PATH_OPERATORS,
+    SHARE_OPERATORS,
     AllOf,
     AnyOf,
     Comparison,
     Condition,
     Operand,
     Scalar,
+    Share,
 )
 from autonomics.recipes.signal import decimal_text
-from autonomics.recipes.view import COUNTS, ROOTS
+from autonomics.recipes.table import Table
+from autonomics.recipes.view import ROOTS
 
 MAX_NESTING: Final = 6
+MAX_SHARE: Final = 1_000
 _TEXT_OPERATORS: Final = frozenset({"has", "prefix", "suffix"})
 _LIST_OPERATORS: Final = frozenset({"in", "nin"})
 
@@ -66,9 +70,15 @@ def _read_triple(triple: list[object], place: str) -> Comparison:
         error = InvalidRecipe.expected(f"operator of {place}", f"one of {sorted(OPERATORS)}", op)
         raise InvalidRecipe(f"{error}{hint}")
     operand = _read_operand(op, value, place)
-    shown = decimal_text(value) if isinstance(value, Decimal) else value
-    text = f"{where} {op} {shown if isinstance(shown, str) else repr(shown)}"
+    text = f"{where} {op} {_show(value, operand)}"
     return Comparison(path=read_path(where, place), op=op, operand=operand, text=text)
+
+
+def _show(value: object, operand: Operand) -> str:
+    if isinstance(operand, Share):
+        return f"{decimal_text(operand.share)} * {'.'.join(operand.of)}"
+    shown = decimal_text(value) if isinstance(value, Decimal) else value
+    return shown if isinstance(shown, str) else repr(shown)
 
 
 def _read_operand(op: str, value: object, place: str) -> Operand:
@@ -80,11 +90,10 @@ def _read_operand(op: str, value: object, place: str) -> Operand:
         if type(value) is int or isinstance(value, Decimal):
             return Decimal(value)
         raise InvalidRecipe.expected(f"value of {place}", "a number", value)
+    if op in SHARE_OPERATORS:
+        return _read_share(value, f"value of {place}")
     if op in _LIST_OPERATORS:
-        values = _as_list(value)
-        if not values:
-            raise InvalidRecipe.expected(f"value of {place}", "a list that is not empty", value)
-        return tuple(_read_scalar(each, place) for each in values)
+        return _read_scalars(value, place)
     if op in {"eq", "ne"}:
         return _read_scalar(value, place)
     if not isinstance(value, str) or not value:
@@ -92,6 +101,24 @@ def _read_operand(op: str, value: object, place: str) -> Operand:
     if op in PATH_OPERATORS:
         return read_path(value, place)
     return value if op in _TEXT_OPERATORS else compile_pattern(value)
+
+
+def _read_scalars(value: object, place: str) -> tuple[Scalar, ...]:
+    values = _as_list(value)
+    if not values:
+        raise InvalidRecipe.expected(f"value of {place}", "a list that is not empty", value)
+    return tuple(_read_scalar(each, place) for each in values)
+
+
+def _read_share(value: object, place: str) -> Share:
+    if not isinstance(value, dict):
+        raise InvalidRecipe.expected(place, "{ of = <path>, share = <number> }", value)
+    table = Table(cast("dict[str, object]", value), place)
+    share = Share(of=read_path(table.text("of"), table.name("of")), share=table.decimal("share"))
+    if not 0 < share.share <= MAX_SHARE:
+        raise table.fail("share", f"in 0..{MAX_SHARE}, above 0", share.share)
+    table.end()
+    return share
 
 
 def _read_scalar(value: object, place: str) -> Scalar:
@@ -115,8 +142,5 @@ def read_path(text: str, place: str) -> Path:
     is_label = rest[:1] == ("labels",) and len(rest) > 1
     if root == "resource" and rest != ("type",) and not is_label:
         constraint = "resource.type or resource.labels.<name>"
-        raise InvalidRecipe.expected(f"path in {place}", constraint, text)
-    if root == "count" and rest not in {(name,) for name in COUNTS}:
-        constraint = f"count. and one of {sorted(COUNTS)}"
         raise InvalidRecipe.expected(f"path in {place}", constraint, text)
     return path

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final, cast
 
 from autonomics.errors import InvalidRecipe
-from autonomics.recipes.recipe import InlineTest
+from autonomics.recipes.recipe import EarlierSignal, InlineTest
 from autonomics.recipes.signal import Json, decimal_text
 from autonomics.recipes.table import Table
 
@@ -44,6 +44,7 @@ def _read_test(table: Table) -> InlineTest:
     test = InlineTest(
         name=table.text("name"),
         signal=table.text("signal"),
+        earlier=tuple(_read_earlier(each) for each in table.tables("earlier")),
         repeat=table.count("repeat", default=1, least=1),
         every_s=table.count("every_s", default=60, least=0),
         facts={name: facts.text(name) for name, _ in facts.entries()},
@@ -55,6 +56,16 @@ def _read_test(table: Table) -> InlineTest:
     )
     table.end()
     return test
+
+
+def _read_earlier(table: Table) -> EarlierSignal:
+    earlier = EarlierSignal(
+        signal=table.text("signal"),
+        signal_overrides=_read_overrides(table.table("signal_set")),
+        age_s=table.count("age_s"),
+    )
+    table.end()
+    return earlier
 
 
 def _read_ages(table: Table) -> tuple[int, ...]:

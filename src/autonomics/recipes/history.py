@@ -73,10 +73,14 @@ class HistoryView:
     acts_of_tenant: int = 0
     recurrence: int = 0
     open_acts: int = 0
+    counts: Mapping[str, int] = field(factory=dict[str, int])
 
     def record(self) -> dict[str, Json]:
         """Give the canonical form."""
+        # A recipe that counts nothing more leaves the form as it was, and its digests with it.
+        more: dict[str, Json] = {"counts": dict(self.counts)} if self.counts else {}
         return {
+            **more,
             "window": self.window,
             "since_action": self.since_action,
             "approvals": list(self.approvals),
@@ -183,17 +187,30 @@ class History:
 
     def count_window(self, key: Key, hit: Hit, window_s: int) -> int:
         """Count the other hits within the window around a hit, and the hit itself."""
-        width = timedelta(seconds=window_s)
-        others = _others(self.hits.get(key, ()), hit.id)
-        return 1 + sum(abs(hit.at - each.at) <= width for each in others)
+        return self.count_around(key, hit.at, window_s, hit)
 
-    def count_since_action(self, key: Key, hit: Hit | None = None, settle_s: int = 0) -> int | None:
-        """Count the hits from `settle_s` after the last act on; None if no act has ended."""
+    def count_around(self, key: Key, at: datetime, window_s: int, hit: Hit | None) -> int:
+        """Count the hits within the window around a moment, and `hit` once if it is one."""
+        width = timedelta(seconds=window_s)
+        others = _others(self.hits.get(key, ()), "" if hit is None else hit.id)
+        return (hit is not None) + sum(abs(at - each.at) <= width for each in others)
+
+    def count_since_action(
+        self,
+        key: Key,
+        hit: Hit | None = None,
+        settle_s: int = 0,
+        hits_of: Key | None = None,
+    ) -> int | None:
+        """Count the hits from `settle_s` after the last act on; None if no act has ended.
+
+        `hits_of` names other hits than those that the act was about.
+        """
         ends = [act.ended_at for act in self._acts_on(key) if act.ended_at is not None]
         if not ends:
             return None
         since = max(ends) + timedelta(seconds=settle_s)
-        hits = self.hits.get(key, ())
+        hits = self.hits.get(hits_of or key, ())
         counted = hits if hit is None else (*_others(hits, hit.id), hit)
         return sum(each.at > since for each in counted)
 

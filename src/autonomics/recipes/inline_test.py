@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -21,7 +21,7 @@ from autonomics.recipes.normalise import normalise
 from autonomics.recipes.path import Path, parse_path
 from autonomics.recipes.plan import resource_of
 from autonomics.recipes.policy import ACTS_QUOTA, Policy
-from autonomics.recipes.recipe import InlineTest, Recipe
+from autonomics.recipes.recipe import EarlierSignal, InlineTest, Recipe
 from autonomics.recipes.record import decided_payload, parse_payload
 from autonomics.recipes.signal import Json, Signal, canonical_tree
 from autonomics.tenancy.entitlement import Entitlement
@@ -62,11 +62,12 @@ def run_inline_tests(
 def _run(
     recipe: Recipe, test: InlineTest, fixtures: Mapping[str, object], recipes: RecipeSet
 ) -> InlineResult:
-    message = _fixture(recipe, test.signal, fixtures)
-    for path, value in test.signal_overrides.items():
-        _put(message, parse_path(path), value)
+    message = _message(recipe, test.signal, test.signal_overrides, fixtures)
     history = History.empty()
     decision: Decision | None = None
+    for signal, now in _earlier(recipe, test, normalise(message), fixtures):
+        early = decide(signal, {}, history, recipes, _policy(test, now), now)
+        history = history.apply("decided", parse_payload(decided_payload(early)), 0, now)
     for turn in range(test.repeat):
         signal, now = _at_turn(normalise(message, source="inline test"), turn, test)
         history = _with_earlier_acts(history, recipe, test, signal, now) if turn == 0 else history
@@ -89,6 +90,33 @@ def _run(
         differences=tuple(_compare(test.expect, decision)),
         decision=decision,
     )
+
+
+def _message(
+    recipe: Recipe, name: str, overrides: Mapping[str, Json], fixtures: Mapping[str, object]
+) -> dict[str, Any]:
+    message = _fixture(recipe, name, fixtures)
+    for path, value in overrides.items():
+        _put(message, parse_path(path), value)
+    return message
+
+
+def _earlier(
+    recipe: Recipe, test: InlineTest, first: Signal, fixtures: Mapping[str, object]
+) -> Iterator[tuple[Signal, datetime]]:
+    """Give the signals that came before, each `age_s` before the first, and when it is decided.
+
+    They are decided without facts: what counts is that they came.
+    """
+    moment = first.event_at or _UNDATED
+
+    def date(place: int, earlier: EarlierSignal) -> tuple[Signal, datetime]:
+        message = _message(recipe, earlier.signal, earlier.signal_overrides, fixtures)
+        at = moment - timedelta(seconds=earlier.age_s)
+        signal = normalise(message, source="inline test")
+        return evolve(signal, event_at=at, message_id=f"earlier/{place}"), at
+
+    return (date(place, earlier) for place, earlier in enumerate(test.earlier))
 
 
 def _fixture(recipe: Recipe, name: str, fixtures: Mapping[str, object]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from autonomics.errors import InvalidInput
 from autonomics.gates.refusal import refusal_named
-from autonomics.recipes.path import Path
+from autonomics.recipes.lint_path import lint_paths
 from autonomics.recipes.predicate import AllOf, Comparison, Condition, paths_of
 from autonomics.recipes.recipe import InlineTest, Recipe
 
@@ -21,7 +21,7 @@ def lint_recipe(recipe: Recipe) -> list[str]:
     """List what is wrong with a recipe; an empty list lets it load."""
     return [
         *_lint_key(recipe),
-        *_lint_paths(recipe),
+        *lint_paths(recipe),
         *_lint_action(recipe),
         *_lint_names(recipe),
         *_lint_tests(recipe),
@@ -54,39 +54,6 @@ def _is_typed_key(condition: Condition) -> bool:
     return all(_is_typed_key(each) for each in condition.conditions)
 
 
-def _lint_paths(recipe: Recipe) -> Iterator[str]:
-    facts = {spec.name for spec in recipe.facts}
-    extracts = {name for each in recipe.extract for name in each.pattern.group_names}
-    for path in _all_paths(recipe):
-        if path[0] == "fact" and path[1] not in facts:
-            yield f"expected fact.{path[1]} to be declared under facts, {sorted(facts)}"
-        if path[0] == "x" and path[1] not in extracts:
-            yield f"expected x.{path[1]} to be a group of an extract, {sorted(extracts)}"
-    for path in paths_of(recipe.match.condition):
-        if path[0] in {"fact", "count"}:
-            yield f"expected match to read the signal alone, got {'.'.join(path)}"
-
-
-def _all_paths(recipe: Recipe) -> Iterator[Path]:
-    conditions = [
-        recipe.match.condition,
-        *(each.when for each in recipe.diagnose.evidence),
-        *(each.when for each in recipe.preconditions),
-    ]
-    if recipe.managed_when is not None:
-        conditions.append(recipe.managed_when)
-    if recipe.verify is not None:
-        conditions.append(recipe.verify.condition)
-    for condition in conditions:
-        yield from paths_of(condition)
-    for action in recipe.actions:
-        yield from action.before.values()
-        yield from action.idempotency_key
-        yield from action.resource.paths()
-        if action.etag is not None:
-            yield action.etag
-
-
 def _lint_action(recipe: Recipe) -> Iterator[str]:
     if not recipe.actions:
         return
@@ -99,15 +66,17 @@ def _lint_action(recipe: Recipe) -> Iterator[str]:
         yield "expected an irreversible action to need approval"
     if not is_irreversible and recipe.rollback is None:
         yield "expected a recipe with an action to have rollback, or to be irreversible"
-    if recipe.verify is not None:
-        is_watched = ("count", "since_action") in set(paths_of(recipe.verify.condition))
-        if not is_watched:
-            yield "expected verify to demand that the signal stays away: count.since_action"
+    # That verify may read no other counts than those since the act is a rule of its own.
+    if recipe.verify is not None and not any(
+        path[0] == "count" for path in paths_of(recipe.verify.condition)
+    ):
+        yield "expected verify to demand that the signal stays away: count.since_action"
 
 
 def _lint_names(recipe: Recipe) -> Iterator[str]:
     groups: dict[str, Iterable[str]] = {
         "evidence": (each.name for each in recipe.diagnose.evidence),
+        "pick": (each.name for each in recipe.picks),
         "pre": (each.name for each in recipe.preconditions),
         "test": (each.name for each in recipe.tests),
     }

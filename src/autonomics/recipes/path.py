@@ -50,6 +50,23 @@ def parse_path(text: str) -> Path:
     return tuple(segments)
 
 
+def is_left_out(tree: object, path: Path) -> bool:
+    """Say whether the path ends at an object that leaves out what comes next.
+
+    An object on the way may be left out too; an element of a list may not.
+    """
+    node = tree
+    for place, segment in enumerate(path):
+        if isinstance(node, Mapping):
+            pairs = cast("Mapping[str, object]", node)
+            if segment not in pairs:
+                return not any(later.isdecimal() for later in path[place:])
+            node = pairs[segment]
+        else:
+            node = walk(node, (segment,))
+    return False
+
+
 def walk(tree: object, path: Path) -> object:
     """Follow a path; give MISSING where it ends early. Lists take an index as segment."""
     node = tree

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_FLOOR, Decimal
-from typing import assert_never
+from typing import Final, assert_never, cast
 
 from attrs import evolve, frozen
 
@@ -16,7 +16,10 @@ from autonomics.recipes.path import Path
 from autonomics.recipes.quantity import read_number
 from autonomics.recipes.recipe import (
     ActionSpec,
+    Add,
     Const,
+    Fill,
+    Frame,
     FromPath,
     NextStepUp,
     Recipe,
@@ -24,7 +27,11 @@ from autonomics.recipes.recipe import (
     ValueSpec,
 )
 from autonomics.recipes.signal import Json, decimal_text
+from autonomics.recipes.template import Template
 from autonomics.recipes.view import SignalView
+
+# Of one path's before-image in canonical form: receipts keep it, and a roll-back sends it.
+MAX_IMAGE_BYTES: Final = 8_192
 
 
 @frozen(kw_only=True)
@@ -122,15 +129,17 @@ def _plan_call(
     values: dict[str, Json] = {}
     before: dict[str, Json] = {}
     for path, value_spec in spec.set.items():
-        present = view.lookup(spec.before[path])
-        value = _compute(value_spec, view)
+        value, present = _compute(value_spec, view), _image(path, spec.before[path], view)
         if isinstance(value, PlanFault):
             return value
-        if not isinstance(present, str | int):
-            return PlanFault(f"the present value of {path} is not known, so it can't be restored")
+        if isinstance(present, PlanFault):
+            return present
         if _exceeds_factor(spec.max_factor, present, value):
             return PlanFault(f"{path} would grow from {present} to {value} at once")
-        values[path], before[path] = value, present
+        values[path] = value
+        # What was left out is left out again by the roll-back, not set to what that means.
+        if not view.is_left_out(spec.before[path]):
+            before[path] = present
     etag = None if spec.etag is None else view.lookup(spec.etag)
     if spec.etag is not None and not isinstance(etag, str):
         return PlanFault("the resource's etag is not known")
@@ -149,6 +158,19 @@ def _plan_call(
         timeout_s=spec.timeout_s,
         validate_only_first=spec.validate_only_first,
     )
+
+
+def _image(path: str, where: Path, view: SignalView) -> Json | PlanFault:
+    """Give a path's present value, of any form."""
+    present = view.lookup(where)
+    if isinstance(present, str | int):
+        return present
+    if not isinstance(present, list | dict):
+        return PlanFault(f"the present value of {path} is not known, so it can't be restored")
+    image = cast("list[Json] | dict[str, Json]", present)
+    if len(encode(image)) > MAX_IMAGE_BYTES:
+        return PlanFault(f"the present value of {path} is larger than {MAX_IMAGE_BYTES} bytes")
+    return image
 
 
 def _idempotency_key(
@@ -185,6 +207,10 @@ def _compute(spec: ValueSpec, view: SignalView) -> Json | PlanFault:
             return _step_up(spec, view)
         case Scale():
             return _scale(spec, view)
+        case Add():
+            return _grow(spec.of, spec.caps, view, lambda present: present + spec.by)
+        case Fill(value=frame):
+            return _fill(frame, view)
         case _:
             assert_never(spec)
 
@@ -206,13 +232,52 @@ def _step_up(spec: NextStepUp, view: SignalView) -> str | PlanFault:
 
 
 def _scale(spec: Scale, view: SignalView) -> int | PlanFault:
-    present = _present(spec.of, view)
-    cap = spec.cap if isinstance(spec.cap, Decimal) else _present(spec.cap, view)
+    return _grow(spec.of, spec.caps, view, lambda present: max(present * spec.factor, present + 1))
+
+
+def _grow(
+    of: Path,
+    caps: tuple[Path | Decimal, ...],
+    view: SignalView,
+    wish: Callable[[Decimal], Decimal],
+) -> int | PlanFault:
+    """Give the integer wished for, within all caps; it is always above the present value."""
+    present = _present(of, view)
     if isinstance(present, PlanFault):
         return present
-    if isinstance(cap, PlanFault):
-        return cap
-    if present >= cap:
-        return PlanFault(f"{'.'.join(spec.of)} stands at its ceiling, {decimal_text(cap)}")
-    grown = (present * spec.factor).to_integral_value(rounding=ROUND_FLOOR)
-    return int(min(cap, max(grown, present + 1)))
+    least: Decimal | None = None
+    for cap in caps:
+        limit = cap if isinstance(cap, Decimal) else _present(cap, view)
+        if isinstance(limit, PlanFault):
+            return limit
+        least = limit if least is None else min(least, limit)
+    wished = wish(present) if least is None else min(wish(present), least)
+    grown = wished.to_integral_value(rounding=ROUND_FLOOR)
+    if grown <= present:
+        ceiling = present if least is None else least
+        return PlanFault(f"{'.'.join(of)} stands at its ceiling, {decimal_text(ceiling)}")
+    return int(grown)
+
+
+def _fill(frame: Frame, view: SignalView) -> Json | PlanFault:
+    match frame:
+        case Template():
+            text = frame.fill(view.lookup)
+            if text is not None:
+                return text
+            places = " and ".join(".".join(path) for path in frame.paths())
+            return PlanFault(f"{places} is not known")
+        case list():
+            parts = [_fill(each, view) for each in frame]
+            values = [each for each in parts if not isinstance(each, PlanFault)]
+            return values if len(values) == len(parts) else _first_fault(parts)
+        case dict():
+            pairs = {name: _fill(each, view) for name, each in frame.items()}
+            known = {name: each for name, each in pairs.items() if not isinstance(each, PlanFault)}
+            return known if len(known) == len(pairs) else _first_fault(pairs.values())
+        case _:
+            return frame
+
+
+def _first_fault(parts: Iterable[Json | PlanFault]) -> PlanFault:
+    return next(each for each in parts if isinstance(each, PlanFault))

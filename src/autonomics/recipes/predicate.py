@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Protocol, TypeAlias, assert_never, cast
 
 from attrs import frozen
@@ -22,7 +22,10 @@ from autonomics.recipes.slope import slope_per_hour
 
 Truth: TypeAlias = "bool | None"
 Scalar: TypeAlias = "bool | int | Decimal | str"
-Operand: TypeAlias = "Scalar | tuple[Scalar, ...] | Pattern | Path"
+Operand: TypeAlias = "Scalar | tuple[Scalar, ...] | Pattern | Path | Share"
+
+# Wide enough for the product of any two numbers that `read_number` gives: nothing is rounded.
+_EXACT = Context(prec=4000)
 
 
 class Lookup(Protocol):
@@ -36,6 +39,14 @@ class Lookup(Protocol):
     def lookup(self, path: Path) -> object:
         """Give the value, MISSING, or UNREAD."""
         ...
+
+
+@frozen
+class Share:
+    """A multiple of another value, such as 0.95 of a limit."""
+
+    of: Path
+    share: Decimal
 
 
 @frozen
@@ -130,6 +141,8 @@ def paths_of(condition: Condition) -> Iterable[Path]:
             yield condition.path
             if condition.op in PATH_OPERATORS:
                 yield cast("Path", condition.operand)
+            if isinstance(condition.operand, Share):
+                yield condition.operand.of
         case AllOf(conditions) | AnyOf(conditions):
             for each in conditions:
                 yield from paths_of(each)
@@ -154,7 +167,14 @@ def _compare(condition: Comparison, view: Lookup) -> Truth:
         operand = view.lookup(cast("Path", operand))
         if operand is MISSING or operand is UNREAD or operand is None:
             return None
+    if isinstance(operand, Share):
+        operand = _take_share(operand, view)
     return _OPERATORS[condition.op](value, operand)
+
+
+def _take_share(operand: Share, view: Lookup) -> Decimal | None:
+    whole = read_number(view.lookup(operand.of))
+    return None if whole is None else _EXACT.multiply(whole, operand.share)
 
 
 def _is_equal(value: object, operand: object) -> Truth:
@@ -238,6 +258,8 @@ _OPERATORS: dict[str, Callable[[object, object], Truth]] = {
     "le_path": _ordered(lambda left, right: left <= right),
     "gt_path": _ordered(lambda left, right: left > right),
     "ge_path": _ordered(lambda left, right: left >= right),
+    "ge_share": _ordered(lambda left, right: left >= right),
+    "lt_share": _ordered(lambda left, right: left < right),
     "tail_eq_path": _textual(_has_tail),
     "has": _textual(lambda value, part: part in value),
     "prefix": _textual(lambda value, part: value.startswith(part)),
@@ -246,5 +268,6 @@ _OPERATORS: dict[str, Callable[[object, object], Truth]] = {
     "slope_ge": _climbs,
 }
 PATH_OPERATORS = frozenset(op for op in _OPERATORS if op.endswith("_path"))
+SHARE_OPERATORS = frozenset({"ge_share", "lt_share"})
 ORDER_OPERATORS = frozenset({"lt", "le", "gt", "ge", "slope_ge", "within"})
 OPERATORS = frozenset(_OPERATORS) | {"exists", "absent", "within"}

@@ -51,12 +51,27 @@ class Evidence:
 
 
 @frozen(kw_only=True)
+class Count:
+    """Signals that share the values of `by`, under its name: `count.<name>`.
+
+    `level` names the count under whose values signals are kept, its own or another one's.
+    `window_s` is None where signals since the last act are counted.
+    """
+
+    name: str
+    level: str
+    by: tuple[Path, ...]
+    window_s: int | None
+
+
+@frozen(kw_only=True)
 class Diagnose:
     """How evidence is weighed, and which signals are about the same thing."""
 
     window_s: int
     recovery_s: int
     fingerprint: tuple[Path, ...]
+    counts: tuple[Count, ...]
     evidence: tuple[Evidence, ...]
     min_score: Decimal
     min_margin: Decimal
@@ -64,13 +79,30 @@ class Diagnose:
 
 @frozen(kw_only=True)
 class FactSpec:
-    """A fact to read, under its name in conditions: `fact.<name>`."""
+    """A fact to read, under its name in conditions: `fact.<name>`.
+
+    `absent` holds what paths below the fact mean where the answer leaves them out.
+    """
 
     name: str
     call: str
     args: Mapping[str, Template]
     timeout_ms: int
     max_age_s: int
+    absent: Mapping[Path, Json]
+
+
+@frozen(kw_only=True)
+class Pick:
+    """The first element of a list for which a condition holds, under its name: `pick.<name>`.
+
+    With `after`, only elements behind the one that the pick of that name has found.
+    """
+
+    name: str
+    source: Path
+    after: str | None
+    where: Condition
 
 
 @frozen(kw_only=True)
@@ -92,11 +124,20 @@ class NextStepUp:
 
 @frozen(kw_only=True)
 class Scale:
-    """The present integer times `factor`, rounded down, at least one more, at most `cap`."""
+    """The present integer times `factor`, rounded down, at least one more, at most each cap."""
 
     of: Path
     factor: Decimal
-    cap: Path | Decimal
+    caps: tuple[Path | Decimal, ...]
+
+
+@frozen(kw_only=True)
+class Add:
+    """The present integer and `by` more, at most each cap."""
+
+    of: Path
+    by: int
+    caps: tuple[Path | Decimal, ...]
 
 
 @frozen(kw_only=True)
@@ -113,7 +154,15 @@ class FromPath:
     path: Path
 
 
-ValueSpec: TypeAlias = NextStepUp | Scale | Const | FromPath
+@frozen(kw_only=True)
+class Fill:
+    """A structure as it is written, with the places in its texts filled."""
+
+    value: Frame
+
+
+Frame: TypeAlias = "Template | int | list[Frame] | dict[str, Frame]"
+ValueSpec: TypeAlias = NextStepUp | Scale | Add | Const | FromPath | Fill
 
 
 @frozen(kw_only=True)
@@ -176,11 +225,21 @@ class Rollback:
 
 
 @frozen(kw_only=True)
+class EarlierSignal:
+    """A signal that came `age_s` before an inline test's own one."""
+
+    signal: str
+    signal_overrides: Mapping[str, Json]
+    age_s: int
+
+
+@frozen(kw_only=True)
 class InlineTest:
     """An example that must hold before the recipe may load; `signal` and facts name fixtures."""
 
     name: str
     signal: str
+    earlier: tuple[EarlierSignal, ...]
     repeat: int
     every_s: int
     facts: Mapping[str, str]
@@ -207,6 +266,7 @@ class Recipe:
     extract: tuple[Extraction, ...]
     diagnose: Diagnose
     facts: tuple[FactSpec, ...]
+    picks: tuple[Pick, ...]
     preconditions: tuple[Precondition, ...]
     managed_when: Condition | None
     approvals: int
@@ -216,6 +276,13 @@ class Recipe:
     rollback: Rollback | None
     tests: tuple[InlineTest, ...] = field(repr=False)
     digest: str
+
+    @property
+    def absent(self) -> Mapping[Path, Json]:
+        """Give what paths mean where a fact leaves them out, from the fact's name on."""
+        return {
+            (spec.name, *path): value for spec in self.facts for path, value in spec.absent.items()
+        }
 
     def ref(self) -> dict[str, Json]:
         """Give the reference that receipts carry."""

@@ -8,9 +8,11 @@ from typing import Literal
 
 from attrs import evolve
 
+from autonomics.recipes.counting import count_since_act
 from autonomics.recipes.diagnosis import fingerprint_of
 from autonomics.recipes.effector import Fact, FactRequest
 from autonomics.recipes.history import History
+from autonomics.recipes.pick import take_picks
 from autonomics.recipes.predicate import evaluate
 from autonomics.recipes.recipe import Recipe
 from autonomics.recipes.signal import Signal
@@ -46,13 +48,9 @@ def judge_act(  # noqa: PLR0917  (decide's inputs, and when the act ended)
     view = _view(signal, recipe, now)
     requests = request_facts(recipe, view)
     recent = {key: fact for key, fact in facts.items() if fact.read_at >= acted_at}
-    key = (recipe.id, view.fingerprint)
-    since = history.count_since_action(key, settle_s=verify.settle_s)
-    seen = evolve(
-        view,
-        facts=fresh_values(requests, recent, now),
-        counts={} if since is None else {"since_action": since},
-    )
+    seen = evolve(view, facts=fresh_values(requests, recent, now))
+    seen = evolve(seen, picks=take_picks(recipe.picks, seen))
+    seen = evolve(seen, counts=count_since_act(recipe, seen, history, verify.settle_s))
     truth = evaluate(verify.condition, seen)
     if truth is True:
         return "effective"
@@ -70,5 +68,6 @@ def _view(signal: Signal, recipe: Recipe, now: datetime) -> SignalView:
         recipe_id=recipe.id,
         fingerprint="",
         now=now,
+        absent=recipe.absent,
     )
     return evolve(bare, fingerprint=fingerprint_of(recipe, bare))

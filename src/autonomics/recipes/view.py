@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from autonomics.recipes.effector import Fact, FactRequest
-from autonomics.recipes.path import MISSING, UNREAD, Path, walk
+from autonomics.recipes.path import MISSING, UNREAD, Path, is_left_out, walk
 from autonomics.recipes.recipe import Recipe
-from autonomics.recipes.signal import Signal, moment_text
+from autonomics.recipes.signal import Json, Signal, moment_text
 
 # The first segments that a path may have, and how many segments each needs at least.
 ROOTS: Final[Mapping[str, int]] = {
@@ -27,6 +27,8 @@ ROOTS: Final[Mapping[str, int]] = {
     "x": 2,
     "fact": 2,
     "count": 2,
+    "pick": 2,
+    "item": 2,
     "recipe": 2,
     "fingerprint": 1,
 }
@@ -36,7 +38,11 @@ PLAIN: Final = frozenset({"kind", "severity", "status", "text", "value", "source
 
 @frozen(kw_only=True)
 class SignalView:
-    """The signal with all that was derived from it for one recipe."""
+    """The signal with all that was derived from it for one recipe.
+
+    `absent` says what a fact's path means where the answer leaves it out. `item` is the element of
+    a list that is being looked at.
+    """
 
     signal: Signal
     extracts: Mapping[str, str]
@@ -45,6 +51,9 @@ class SignalView:
     recipe_id: str
     fingerprint: str
     now: datetime
+    absent: Mapping[Path, Json] = field(factory=dict[Path, Json])
+    picks: Mapping[str, object] = field(factory=dict[str, object])
+    item: object = UNREAD
 
     def lookup(self, path: Path) -> object:
         """Give the value, MISSING, or UNREAD. An empty text of the signal is MISSING."""
@@ -56,21 +65,38 @@ class SignalView:
         if root == "resource":
             return self._lookup_resource(path)
         if root == "fact":
-            value = self.facts.get(path[1], UNREAD)
-            return value if value is UNREAD else walk(value, path[2:])
+            return self._lookup_fact(path)
         if root == "x":
             return self.extracts.get(path[1], MISSING)
         if root == "count":
             return self.counts.get(path[1], UNREAD)
+        if root == "pick":
+            return _below(self.picks.get(path[1], UNREAD), path[2:])
+        if root == "item":
+            return _below(self.item, path[1:])
         if root == "event_at":
             moment = self.signal.event_at
             return MISSING if moment is None else moment_text(moment)
         return {"recipe": self.recipe_id, "fingerprint": self.fingerprint}.get(root, MISSING)
 
+    def is_left_out(self, path: Path) -> bool:
+        """Say whether a fact that was read leaves the path out, and what that means is known."""
+        if path[0] != "fact" or path[1:] not in self.absent:
+            return False
+        return is_left_out(self.facts.get(path[1], UNREAD), path[2:])
+
+    def _lookup_fact(self, path: Path) -> object:
+        found = _below(self.facts.get(path[1], UNREAD), path[2:])
+        return self.absent[path[1:]] if self.is_left_out(path) else found
+
     def _lookup_resource(self, path: Path) -> object:
         if path[1] == "type":
             return self.signal.resource_type or MISSING
         return self.signal.labels.get(".".join(path[2:]), MISSING)
+
+
+def _below(value: object, path: Path) -> object:
+    return value if value is UNREAD or value is MISSING else walk(value, path)
 
 
 def extract_from(signal: Signal, recipe: Recipe) -> dict[str, str]:
