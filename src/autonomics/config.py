@@ -26,6 +26,8 @@ GOOGLE_ISSUER = (
 )
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 METADATA_HOSTS = frozenset({"metadata.google.internal", "169.254.169.254"})
+_KEY = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+[A-Za-z0-9._~/-]*")
 
 
@@ -73,6 +75,18 @@ def _text(value: object) -> object:
     return value
 
 
+def _key(value: object) -> object:
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        raise ValueError("a key as `api-keys create` printed it")
+    return value
+
+
+def _tenant(value: object) -> object:
+    if not isinstance(value, str) or not _TENANT.fullmatch(value):
+        raise ValueError("a tenant's id: 1 to 63 letters, digits, '.', '_', '-', the first no sign")
+    return value
+
+
 def _text_or_none(value: object) -> object:
     return value if value == "" else _text(value)
 
@@ -113,12 +127,16 @@ def _origin(value: object) -> object:
 
 @attrs.frozen
 class Setting:
-    """One row of the table: how it is checked, what it is when nobody says, what it is for."""
+    """One row of the table: how it is checked, what it is when nobody says, what it is for.
+
+    What is secret is in no message and no representation.
+    """
 
     name: str
     check: Callable[[object], object]
     default: object
     about: str
+    is_secret: bool = False
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -165,6 +183,8 @@ SETTINGS: tuple[Setting, ...] = (
         86_400.0,
         "upper bound on a recipe's wait before it verifies; demo sets it low",
     ),
+    Setting("tenant", _tenant, None, "the tenant that an operator's agents ask for"),
+    Setting("api_key", _key, None, "key that `mcp --url` sends to the server", is_secret=True),
 )
 _BY_NAME: Mapping[str, Setting] = {row.name: row for row in SETTINGS}
 
@@ -192,6 +212,8 @@ class Settings:
     google_monitoring_url: str
     google_metadata_url: str
     verify_wait_cap_s: float
+    tenant: str | None
+    api_key: str | None = attrs.field(repr=False)
 
     @property
     def is_loopback(self) -> bool:
@@ -261,7 +283,8 @@ def _checked(name: str, value: object, where: str) -> object:
     try:
         return row.check(value)
     except ValueError as error:
-        raise InvalidConfig(f"expected {name} to be {error}, got {value!r} in {where}") from None
+        shown = "another text" if row.is_secret else repr(value)
+        raise InvalidConfig(f"expected {name} to be {error}, got {shown} in {where}") from None
 
 
 def _unknown(name: str, known: Mapping[str, object], where: str) -> str:
