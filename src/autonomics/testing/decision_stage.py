@@ -37,6 +37,10 @@ FACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "service": "run/fixtures/service_512.json",
         "memory": "run/fixtures/memory_flat.json",
+        "instances": "run/fixtures/instances_at_limit.json",
+        "starts": "run/fixtures/starts_slow.json",
+        "requests": "run/fixtures/requests_flat.json",
+        "revisions": "run/fixtures/revisions.json",
         "quota": "ent/fixtures/platform_quota_80.json",
     }
 )
