@@ -8,7 +8,7 @@ import attrs
 import httpx2
 import pytest
 import trio
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -22,7 +22,7 @@ from autonomics.testing.cloud_fault import (
     Lost,
     NeverReady,
 )
-from autonomics.testing.local_schema import look_up
+from autonomics.testing.local_schema import MAP, WRITABLE, look_up
 
 from .cloud_client import NAME, Caller, call_cloud, container
 
@@ -291,3 +291,57 @@ def test_a_fault_between_two_changes_leaves_the_cloud_whole(fault: Fault) -> Non
         Wait(RECONCILE_S),
     ]
     trio.run(play, schedule, clock=MockClock(autojump_threshold=0))
+
+
+LEAVES: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 101),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(("", "1Gi", "64Gi", "x", "checkout-00001-abc", "30s", LATEST, NAMED)),
+)
+
+
+def resemble(table: Any) -> st.SearchStrategy[Any]:
+    """Give values that look like a message of the API, here and there with another value in it."""
+    if table == MAP:
+        keys = st.sampled_from(("cpu", "memory", "team"))
+        right: st.SearchStrategy[Any] = st.dictionaries(keys, LEAVES, max_size=2)
+    elif isinstance(table, list):
+        right = st.lists(resemble(table[0]), max_size=2)
+    elif isinstance(table, dict):
+        # One field each, so that what is wrong with it is not hidden by another's fault.
+        right = st.one_of(
+            *(
+                st.fixed_dictionaries({name: resemble(below)})
+                for name, below in cast("dict[str, Any]", table).items()
+            )
+        )
+    else:
+        return st.from_type(table) if table is bool else LEAVES
+    return st.one_of(right, right, right, LEAVES)
+
+
+async def send_nonsense(body: Any, mask: str) -> None:
+    caller = call_cloud(takes_any_request=True)
+    before = await caller.get()
+
+    params = {"updateMask": mask} if mask else {}
+    response = await caller.http.patch(f"/v2/{NAME}", params=params, json=body)
+
+    after = await caller.get()
+    assert response.status_code in (200, 400, 409), response.text
+    if response.status_code != 200:
+        assert after == before
+    check_zeros(after)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    resemble(WRITABLE),
+    st.sampled_from(("", "*", "labels", "template", "template.containers", "traffic", "scaling")),
+)
+@example({"traffic": [None]}, "traffic")
+@example({"template": {"containers": [{"resources": None}]}}, "template.containers")
+def test_nonsense_is_refused_and_never_breaks_the_cloud(body: Any, mask: str) -> None:
+    trio.run(send_nonsense, body, mask, clock=MockClock(autojump_threshold=0))

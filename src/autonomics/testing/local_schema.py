@@ -131,6 +131,8 @@ def _check(value: object, schema: Any, path: str) -> None:
         if not isinstance(value, list):
             raise Refused(400, f"Invalid value at '{path}': Expected a list.")
         for index, item in enumerate(cast("list[object]", value)):
+            if item is None:
+                raise Refused(400, f"Invalid value at '{path}[{index}]': Expected no null.")
             _check(item, schema[0], f"{path}[{index}]")
     elif type(value) is not schema:
         raise Refused(400, f"Invalid value at '{path}' ({_TYPES[schema]})")
