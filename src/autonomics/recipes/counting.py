@@ -18,7 +18,7 @@ from autonomics.recipes.view import SignalView
 
 def level_keys(recipe: Recipe, view: SignalView) -> tuple[Key, ...]:
     """Give the keys under which a hit is kept, beside its fingerprint."""
-    own = (count for count in recipe.diagnose.counts if count.level == count.name)
+    own = (count for count in recipe.diagnose.counts if count.is_level)
     return tuple(key for count in own if (key := _key(recipe, count, view)) is not None)
 
 
@@ -27,9 +27,12 @@ def count_levels(recipe: Recipe, view: SignalView, history: History, hit: Hit) -
 
     A count whose values are not all known is left out, as is one since an act that never was.
     """
-    own, found = level_keys(recipe, view), dict[str, int]()
-    for count in recipe.diagnose.counts:
-        key = _key(recipe, count, view)
+    counts = recipe.diagnose.counts
+    keys = {count.name: _key(recipe, count, view) for count in counts}
+    own = {keys[count.name] for count in counts if count.is_level}
+    found: dict[str, int] = {}
+    for count in counts:
+        key = keys[count.name]
         if key is None:
             continue
         among = hit if key in own else None

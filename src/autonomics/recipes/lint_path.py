@@ -90,7 +90,7 @@ def _lint_picks(recipe: Recipe) -> Iterator[str]:
 
 
 def _lint_counts(recipe: Recipe) -> Iterator[str]:
-    levels = {count.name: count for count in recipe.diagnose.counts if count.level == count.name}
+    levels = {count.name: count for count in recipe.diagnose.counts if count.is_level}
     for count in recipe.diagnose.counts:
         if count.name in COUNTS:
             yield f"expected count {count.name} to have a name of its own"

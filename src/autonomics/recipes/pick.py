@@ -10,7 +10,7 @@ from attrs import evolve
 from autonomics.recipes.path import MISSING, UNREAD
 from autonomics.recipes.predicate import evaluate
 from autonomics.recipes.recipe import Pick
-from autonomics.recipes.view import SignalView
+from autonomics.recipes.view import ItemView, SignalView
 
 MAX_ITEMS: Final = 200
 
@@ -46,7 +46,7 @@ def _read_items(value: object) -> list[object] | None:
 def _find(pick: Pick, items: list[object], start: int, view: SignalView) -> object:
     """Give the place of the first element that fits, MISSING or UNREAD."""
     for place in range(start, len(items)):
-        truth = evaluate(pick.where, evolve(view, item=items[place]))
+        truth = evaluate(pick.where, ItemView(view, items[place]))
         if truth is None:
             return UNREAD
         if truth:

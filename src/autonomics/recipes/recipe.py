@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from attrs import field, frozen
@@ -62,6 +63,11 @@ class Count:
     level: str
     by: tuple[Path, ...]
     window_s: int | None
+
+    @property
+    def is_level(self) -> bool:
+        """Say whether signals are kept by the values of this count."""
+        return self.level == self.name
 
 
 @frozen(kw_only=True)
@@ -277,7 +283,7 @@ class Recipe:
     tests: tuple[InlineTest, ...] = field(repr=False)
     digest: str
 
-    @property
+    @cached_property
     def absent(self) -> Mapping[Path, Json]:
         """Give what paths mean where a fact leaves them out, from the fact's name on."""
         return {

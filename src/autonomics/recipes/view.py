@@ -40,8 +40,7 @@ PLAIN: Final = frozenset({"kind", "severity", "status", "text", "value", "source
 class SignalView:
     """The signal with all that was derived from it for one recipe.
 
-    `absent` says what a fact's path means where the answer leaves it out. `item` is the element of
-    a list that is being looked at.
+    `absent` says what paths mean where a fact leaves them out, from the fact's name on.
     """
 
     signal: Signal
@@ -53,7 +52,6 @@ class SignalView:
     now: datetime
     absent: Mapping[Path, Json] = field(factory=dict[Path, Json])
     picks: Mapping[str, object] = field(factory=dict[str, object])
-    item: object = UNREAD
 
     def lookup(self, path: Path) -> object:
         """Give the value, MISSING, or UNREAD. An empty text of the signal is MISSING."""
@@ -72,8 +70,6 @@ class SignalView:
             return self.counts.get(path[1], UNREAD)
         if root == "pick":
             return _below(self.picks.get(path[1], UNREAD), path[2:])
-        if root == "item":
-            return _below(self.item, path[1:])
         if root == "event_at":
             moment = self.signal.event_at
             return MISSING if moment is None else moment_text(moment)
@@ -93,6 +89,23 @@ class SignalView:
         if path[1] == "type":
             return self.signal.resource_type or MISSING
         return self.signal.labels.get(".".join(path[2:]), MISSING)
+
+
+@frozen
+class ItemView:
+    """A view with one element of a list in it, as `item`."""
+
+    view: SignalView
+    item: object
+
+    @property
+    def now(self) -> datetime:
+        """Give the moment of the decision."""
+        return self.view.now
+
+    def lookup(self, path: Path) -> object:
+        """Give the value, MISSING, or UNREAD."""
+        return walk(self.item, path[1:]) if path[0] == "item" else self.view.lookup(path)
 
 
 def _below(value: object, path: Path) -> object:
