@@ -30,6 +30,20 @@ from autonomics.supervisors.spec import (
     Strategy,
 )
 from autonomics.supervisors.supervisor import Supervisor
+from autonomics.supervisors.task import (
+    Failed,
+    Returned,
+    Task,
+    TaskEnded,
+    TaskOutcome,
+    TaskSupervisor,
+    TimedOut,
+    await_task,
+    shutdown_task,
+    start_task,
+    yield_task,
+)
+from autonomics.supervisors.task_stream import StreamResult, TaskStream, open_task_stream
 from autonomics.supervisors.tree import TreeNode, snapshot
 from autonomics.supervisors.window import RestartWindow
 
@@ -40,23 +54,37 @@ __all__ = [
     "ChildSpec",
     "ChildState",
     "DynamicSupervisor",
+    "Failed",
     "FailedToStartChild",
     "PartitionRef",
     "PartitionSupervisor",
     "Restart",
     "RestartWindow",
+    "Returned",
     "Strategy",
+    "StreamResult",
     "Supervisor",
+    "Task",
+    "TaskEnded",
+    "TaskOutcome",
+    "TaskStream",
+    "TaskSupervisor",
+    "TimedOut",
     "TreeNode",
+    "await_task",
     "count_children",
     "delete_child",
     "get_childspec",
+    "open_task_stream",
     "partition_address",
     "partition_index",
     "resize_partitions",
     "restart_child",
+    "shutdown_task",
     "snapshot",
     "start_child",
+    "start_task",
     "terminate_child",
     "which_children",
+    "yield_task",
 ]
