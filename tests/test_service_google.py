@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,33 @@ def test_whoever_is_given_stands_in_place_of_the_settings(
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_the_client_lives_as_long_as_the_service(tmp_path: Path, is_cancelled: bool) -> None:
-    with open_parts(settings(tmp_path, google_credentials="metadata")) as parts:
-        client = parts.client
-        assert client is not None
-        with trio.CancelScope() as scope:
-            async with open_service(parts):
-                assert not client.is_closed
-                if is_cancelled:
-                    scope.cancel()
-                    await trio.sleep_forever()
-        assert client.is_closed
+async def test_the_client_and_its_connections_live_as_long_as_the_service(
+    tmp_path: Path, is_cancelled: bool
+) -> None:
+    hung_up = trio.Event()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        while await stream.receive_some():
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        hung_up.set()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        with open_parts(settings(tmp_path, google_credentials="metadata")) as parts:
+            client = parts.client
+            assert client is not None
+            with trio.CancelScope() as scope:
+                async with open_service(parts):
+                    await client.get(url)
+                    assert not hung_up.is_set()
+                    if is_cancelled:
+                        scope.cancel()
+                        await trio.sleep_forever()
+            assert client.is_closed
+        with trio.fail_after(5):
+            await hung_up.wait()
+        nursery.cancel_scope.cancel()
 
 
 def test_credentials_that_can_not_be_used_leave_the_folder_as_it_was(tmp_path: Path) -> None:

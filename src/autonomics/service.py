@@ -19,7 +19,6 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
 import attrs
-import trio
 
 from autonomics.actors.doorkeeper import DOORKEEPER, Doorkeeper
 from autonomics.actors.effect_registry import find_dry
@@ -71,7 +70,6 @@ if TYPE_CHECKING:
     import httpx2
 
 ROOT = "root"
-CLOSE_WITHIN_S = 2.0
 
 
 def system_source() -> Source:
@@ -257,8 +255,7 @@ async def _closing(client: httpx2.AsyncClient | None) -> AsyncGenerator[None]:
         yield
     finally:
         if client is not None:
-            with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
-                await client.aclose()
+            await client.aclose()  # it shields the closing of its connections by itself
 
 
 def _ingress(
@@ -272,7 +269,11 @@ def _ingress(
     from autonomics.http.server import ControlSocket, HttpServer
     from autonomics.http.setting import DoorSettings
 
-    door = DoorSettings(trust_tenant_attribute=doors.trust_tenant_attribute, sign_up=sign_up)
+    door = DoorSettings(
+        trust_tenant_attribute=doors.trust_tenant_attribute,
+        hosts=(settings.host,),
+        sign_up=sign_up,
+    )
     grace_s = settings.drain_s + 1.0
     return (
         ChildSpec(

@@ -290,6 +290,7 @@ HOSTILE = (
     "projects/p/locations/l/services/s#x",
     "projects/p/locations/l/services/s\n",
     "projects/p/locations/l/services/s:getIamPolicy",
+    "projects/p/locations/l/services/s:run",
     "projects/p/locations/l/services/s/",
     "projects/p/locations/l/services/%2e%2e",
     "projects/p/locations/l/services/s%2f..",

@@ -34,10 +34,17 @@ from .google_end import MEMORY, MOST, PATCH, RUN_URL, SERVICE, service
             {"minInstanceCount": 0, "maxInstanceCount": 5},
             {"scaling": {"maxInstanceCount": 5}},
         ),
+        (
+            "template.scaling",
+            {"cpuUtilization": "0.7"},
+            {"template": {"scaling": {"cpuUtilization": 0.7}}},
+        ),
         ("traffic", [{"percent": 0, "revision": "a"}], {"traffic": [{"revision": "a"}]}),
     ],
 )
-def test_a_field_that_is_left_out_is_zero(path: str, value: Any, found: dict[str, Any]) -> None:
+def test_a_field_may_be_left_out_as_zero_and_a_number_be_a_text(
+    path: str, value: Any, found: dict[str, Any]
+) -> None:
     planned = evolve(PATCH, set={path: value}, mask=(path,), before={path: "other"})
     assert read_change(planned).judge(found) == "applied"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -198,8 +199,13 @@ def _is_same_scalar(present: object, expected: object, *, is_text: bool) -> bool
         return present is expected
     if present == expected:
         return True
-    number = None if is_text else read_number(present)
-    return number is not None and number == read_number(expected)
+    number = None if is_text else _read_number(present)
+    return number is not None and number == _read_number(expected)
+
+
+def _read_number(value: object) -> Decimal | None:
+    """Read a number; a plan holds decimals as texts, an answer of the API as doubles."""
+    return read_number(Decimal(repr(value)) if isinstance(value, float) else value)
 
 
 def _is_zero(value: object) -> bool:
