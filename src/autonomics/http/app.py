@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final, cast
 
@@ -17,11 +16,13 @@ from werkzeug.exceptions import HTTPException
 
 from autonomics.actors.control_plane import ControlPlane
 from autonomics.actors.message import Principal
-from autonomics.errors import AutonomicsError, CallFailed, DoorRefused, LedgerError
+from autonomics.errors import AutonomicsError, DoorRefused
 from autonomics.http import api_keys, health, line, marketplace, pubsub, receipts, signals, tenants
+from autonomics.http.admission import admit
 from autonomics.http.credential import read_secret
 from autonomics.http.exchange import JSON, Answer, Exchange, Refused, did_you_mean
 from autonomics.http.guard import MARK, AsgiApp, Guard, Mark
+from autonomics.http.mcp import McpDoor
 from autonomics.http.problem import (
     MEDIA_TYPE,
     STATUSES,
@@ -85,7 +86,9 @@ def create_app(
             provide_automatic_options=False,
         )
     guard = Guard(
-        cast("AsgiApp", app.asgi_app),
+        McpDoor(
+            cast("AsgiApp", app.asgi_app), control=control, settings=settings, principal=principal
+        ),
         new_id=new_id,
         requests_in_flight=settings.requests_in_flight,
     )
@@ -113,22 +116,11 @@ class _Door:
         if route in FOR_STRANGERS or (secret is None and route in health.OPEN):
             mark.principal = health.STRANGER
             return None
-        if secret is None:
-            return await self._turn_away(mark, "no_key", "the request has no key")
-        try:
-            principal = await self.control.authenticate(secret) if secret else None
-        except AutonomicsError as error:
-            return _respond_problem(problem_for(error), mark)
-        if principal is None:
-            return await self._turn_away(mark, "unknown_key", "nobody holds this key")
-        mark.principal = principal
+        admitted = await admit(self.control, secret)
+        if isinstance(admitted, Problem):
+            return _respond_problem(admitted, mark)
+        mark.principal = admitted
         return None
-
-    async def _turn_away(self, mark: Mark, reason: str, detail: str) -> Response:
-        # The count is for the operator; the stranger is turned away with it or without.
-        with suppress(CallFailed, LedgerError):
-            await self.control.count_stranger(reason)
-        return _respond_problem(make_problem("unauthenticated", detail), mark)
 
     async def explain(self, error: HTTPException) -> Response:
         """Turn what the framework refuses by itself into a problem."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
-import attrs
-
 from autonomics.actors.message import LineView
 from autonomics.http.exchange import Answer, Exchange
 from autonomics.http.route import ADMINS, OWNERS, Route
 from autonomics.http.view import show_line, show_tree
+from autonomics.tools.sight import narrow_line as narrow_to
 
 
 async def answer_line(exchange: Exchange) -> Answer:
@@ -23,16 +20,7 @@ async def narrow_line(exchange: Exchange, view: LineView) -> LineView:
     tenant_id = exchange.principal.tenant_id
     if tenant_id is None:
         return view
-    own = await exchange.control.tenant(tenant_id)
-    names = () if own is None else (own.id, own.handle)
-    stops = tuple(stop for stop in view.stops if _may_see(stop.scope, names))
-    is_unreadable = view.stopped and not view.stops
-    return attrs.evolve(view, stops=stops, stopped=is_unreadable or bool(stops))
-
-
-def _may_see(scope: str, names: tuple[str, ...]) -> bool:
-    kind, *name = re.split("[: ]", scope, maxsplit=1)
-    return kind in ("line", "recipe") or (kind == "tenant" and name[0] in names)
+    return narrow_to(view, await exchange.control.tenant(tenant_id))
 
 
 async def answer_stop(exchange: Exchange) -> Answer:

@@ -13,7 +13,9 @@ class DoorSettings:
 
     `trust_tenant_attribute` lets a push from this machine name its tenant by an attribute; it is
     for `demo` alone. `sign_up` verifies what comes from the marketplace; without it nobody can
-    sign up. `decision_wait_s` is what a caller of `/v1/signals` waits for a decision.
+    sign up. `hosts` are names that the server goes by beside those of this machine, for `/mcp`; an
+    address that stands for all (0.0.0.0, ::) lets any name pass. `decision_wait_s` is what a caller
+    of `/v1/signals` waits for a decision.
     """
 
     body_limit_bytes: int = attrs.field(default=1024 * 1024, validator=attrs.validators.ge(1))
@@ -26,4 +28,5 @@ class DoorSettings:
     page_limit: int = attrs.field(default=1000, validator=attrs.validators.ge(1))
     page_default: int = attrs.field(default=100, validator=attrs.validators.ge(1))
     trust_tenant_attribute: bool = False
+    hosts: tuple[str, ...] = ()
     sign_up: SignUpVerifier | None = attrs.field(default=None, repr=False)
