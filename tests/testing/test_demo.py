@@ -41,6 +41,8 @@ FIELDS = {
     "refused",
     "decisions",
     "actions",
+    "outcomes",
+    "rolled_back",
     "restarts",
     "receipts",
     "lost",
@@ -73,7 +75,8 @@ def test_the_demo_loses_nothing_doubles_nothing_and_finds_the_flipped_byte(
     assert result["restarts"] >= 3
     assert result["duplicates"] > 0
     assert result["malformed"] > 0
-    assert result["actions"].keys() == {"run.oom_memory_limit", "ent.quota_near_limit"}
+    assert result["actions"].keys() == set(demo.RECIPES)
+    assert result["outcomes"]["unknown"] == result["rolled_back"] == 1
     assert isinstance(result["tamper_detected_at"], int)
 
 
@@ -215,7 +218,10 @@ def test_a_problem_is_said_for_each_promise_that_is_not_kept() -> None:
         assert any(part in problem for problem in problems), part
     assert "never killed: governor, executor, receipt_writer" in problems
     assert "nothing was decided" in problems
-    assert len(problems) == 8
+    assert f"never acted: {', '.join(demo.RECIPES)}" in problems
+    assert "nothing was rolled back" in problems
+    assert "no outcome was unknown" in problems
+    assert len(problems) == 11
 
 
 def test_numbers_are_summarized() -> None:
@@ -274,11 +280,13 @@ def test_a_result_is_put_into_words() -> None:
     numbers = {"mean": 1.0, "p50": 1.0, "p99": 2.0}
     result = dict.fromkeys(FIELDS, 1) | {
         "actions": {},
+        "outcomes": {"done": 2},
         "diagnosis_ms": numbers,
         "signal_to_decision_ms": numbers,
     }
     text = "\n".join(describe_result(result, ["governor"] * 3))
     assert "acts       none" in text
+    assert "outcomes   done 2; 1 rolled back" in text
     assert "1 lost, 1 doubled" in text
 
 

@@ -68,6 +68,13 @@ declare(
     action_id="governed action",
     result="effective, ineffective or unknown",
 )
+declare(
+    "act.rolled_back",
+    "An act that did not help was undone, or could not be.",
+    tenant="handle",
+    action_id="governed action",
+    result="rolled_back or rollback_failed",
+)
 
 
 @attrs.define
@@ -435,6 +442,7 @@ class Governor(Actor):
         act.asked = "rolled_back"
         result = "rolled_back" if act.rollback_result == "done" else "rollback_failed"
         assert act.rollback_outcome_seq is not None
+        emit("act.rolled_back", tenant=self._handle, action_id=act.action_id, result=result)
         self._append(
             "rolled_back",
             ROLLED_BACK_TYPE,

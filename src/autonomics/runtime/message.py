@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -123,7 +123,8 @@ A coroutine is among them: a plain function that returns one has forgotten its `
 def bad_return(callback: str, constraint: str, answer: object) -> InvalidInput:
     """Build the error of a callback whose answer makes no sense; it crashes the actor."""
     if answer.__class__ is CoroutineType:
-        cast("CoroutineType[Any, Any, Any]", answer).close()
+        forgotten: Any = answer
+        forgotten.close()
         constraint += "; a callback that awaits has to be `async def` itself"
     return InvalidInput.expected(f"the return value of {callback}", constraint, answer)
 

@@ -15,7 +15,6 @@ from typing import Any
 import trio
 
 from autonomics.actors.message import PLATFORM
-from autonomics.actors.router_message import tenant_actor
 from autonomics.config import Settings, load_settings
 from autonomics.errors import CommandFailed, StartFailed
 from autonomics.service import (
@@ -28,16 +27,21 @@ from autonomics.service import (
     system_source,
 )
 from autonomics.supervisors import TreeNode
-from autonomics.telemetry import subscribe, unsubscribe
-from autonomics.testing.cloud_fault import Late
 from autonomics.testing.demo_audit import Audit, Finding
+from autonomics.testing.demo_incident import (
+    LATE_TENANT,
+    QUOTA,
+    QUOTA_LIMIT,
+    TENANTS,
+    Play,
+    set_up,
+)
 from autonomics.testing.demo_load import Load
 from autonomics.testing.demo_signal import (
     Json,
     Push,
     everyday,
     malformed,
-    quota_report,
     read_samples,
     wrap,
 )
@@ -50,18 +54,21 @@ from autonomics.testing.demo_view import (
     summarize,
 )
 from autonomics.testing.local_cloud import LocalCloud
-from autonomics.testing.local_reach import reach_cloud
+from autonomics.testing.local_server import serve_cloud
 
-TENANTS = ("acme", "birch", "cedar", "delta", "elm")
-LATE_TENANT = TENANTS[-1]
 LEAST_SIGNALS = 216
 EVERY_S = 0.035
 SENDING_S = 25.0
 SETTLE_WITHIN_S = 15.0
-QUOTA = "signals"
-QUOTA_LIMIT = 40
 MEAN_LIMIT_MS = 100.0
 KILLED = ("governor", "executor", "receipt_writer")
+RECIPES = (
+    "ent.quota_near_limit",
+    "run.crashloop_exit",
+    "run.max_instances_reached",
+    "run.oom_memory_limit",
+    "run.scale_rate_exceeded",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -77,10 +84,9 @@ def run_demo(options: Namespace) -> int:
     """Run the demo; 0 if nothing was lost or done twice, all verifies, and diagnosis was fast."""
     samples = read_samples(options.signals) if options.signals else None
     with _data_folder(options.data) as folder:
-        settings = load_settings({"data": folder, "port": 0, "verify_wait_cap_s": 1.0}, environ={})
         stream = sys.stderr if options.json else sys.stdout
         try:
-            result, finding = trio.run(_Demo(settings, folder, samples, stream).run)
+            result, finding = trio.run(_Demo(folder, samples, stream).run)
         except StartFailed as error:
             raise CommandFailed(str(find_cause(error) or error)) from None
     problems = list(find_problems(result, finding))
@@ -121,10 +127,7 @@ def _data_folder(given: Path | None) -> Generator[Path]:
 class _Demo:
     """One run: its tenants, its cloud, its traffic."""
 
-    def __init__(
-        self, settings: Settings, folder: Path, samples: list[Json] | None, stream: Any
-    ) -> None:
-        self._settings = settings
+    def __init__(self, folder: Path, samples: list[Json] | None, stream: Any) -> None:
         self._folder = folder
         self._samples = samples
         self._total = max(LEAST_SIGNALS, len(samples or ()))
@@ -136,20 +139,24 @@ class _Demo:
 
     async def run(self) -> tuple[dict[str, Any], Finding]:
         """Serve, send, kill, settle, audit; the result and what the logs say."""
-        for tenant in TENANTS:
-            for short in ("checkout", "search"):
-                name = _service(tenant, short)
-                self._cloud.add_service(name)
-                self._cloud.set_memory_course(name, ["0.52", "0.51", "0.52", "0.51"])
-        reach = reach_cloud(self._cloud, self._source.clock)
-        effectors, readers = reach.effectors, reach.readers
+        set_up(self._cloud)
         doors = Doors(trust_tenant_attribute=True, on_bound=self._bound)
-        with (
-            open_parts(self._settings, doors=doors, effectors=effectors, readers=readers) as parts,
-            Watcher() as watcher,
-        ):
-            async with open_service(parts) as service:
-                return await self._play(parts, service, watcher)
+        async with serve_cloud(self._cloud) as cloud_url:
+            with open_parts(self._settings(cloud_url), doors=doors) as parts, Watcher() as watcher:
+                async with open_service(parts) as service:
+                    return await self._play(parts, service, watcher)
+
+    def _settings(self, cloud_url: str) -> Settings:
+        """Reach the local cloud as one would reach Google: over HTTP, by settings alone."""
+        settings = {
+            "data": self._folder,
+            "port": 0,
+            "verify_wait_cap_s": 1.0,
+            "google_credentials": "none",
+            "google_run_url": cloud_url,
+            "google_monitoring_url": cloud_url,
+        }
+        return load_settings(settings, environ={})
 
     def _bound(self, url: str) -> None:
         self._url = url
@@ -160,12 +167,21 @@ class _Demo:
         view = View(self._stream, watcher, is_live=is_terminal(self._stream))
         admin = await service.control.create_key("admin", None, "demo")
         load = Load(self._url, service.runtime, {LATE_TENANT: admin.secret})
-        for tenant in TENANTS[:-1]:
-            await self._create(tenant, service, load)
+        play = Play(
+            self._cloud,
+            self._source.clock,
+            service,
+            load,
+            watcher,
+            lambda tenant: self._create(tenant, service, load),
+        )
+        await play.open()
         view.line(f"serving on {self._url}; {len(TENANTS)} tenants, {self._total} signals")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, view, service, load)
-            await self._send_all(service, load, watcher)
+            async with trio.open_nursery() as traffic:
+                traffic.start_soon(self._send_all, load)
+                traffic.start_soon(play.run)
             await self._settle(service)
             nursery.cancel_scope.cancel()
         await load.close()
@@ -173,12 +189,13 @@ class _Demo:
         finding = await self._audit(parts, service, load)
         return self._conclude(load, watcher, finding)
 
-    async def _create(self, tenant: str, service: Service, load: Load) -> None:
+    async def _create(self, tenant: str, service: Service, load: Load) -> str:
         limits = {QUOTA: QUOTA_LIMIT} if tenant == TENANTS[0] else None
         plan = "standard"
         made = await service.control.create_tenant(tenant, tenant.title(), plan, "demo", limits)
         self._handles[tenant] = made.tenant.handle
         load.know(tenant, made.push_token.secret)
+        return made.tenant.handle
 
     async def _watch(self, view: View, service: Service, load: Load) -> None:
         while True:
@@ -188,16 +205,8 @@ class _Demo:
 
     # Traffic
 
-    async def _send_all(self, service: Service, load: Load, watcher: Watcher) -> None:
-        """Send everything at an even pace, with the incidents and the kills in the middle."""
-        cues = {
-            self._total // 6: self._create_late_tenant,
-            self._total // 4: self._kill_governor,
-            self._total // 3: self._kill_executor_during_an_act,
-            self._total // 2: self._kill_receipt_writer,
-            self._total * 2 // 3: self._run_out_of_quota,
-            self._total * 3 // 4: self._run_out_of_memory,
-        }
+    async def _send_all(self, load: Load) -> None:
+        """Send the ordinary signals at an even pace, with repetitions and what can't be read."""
         async with trio.open_nursery() as nursery:
             for index in range(self._total):
                 tenant = TENANTS[index % len(TENANTS)]
@@ -209,8 +218,6 @@ class _Demo:
                     nursery.start_soon(
                         load.push, TENANTS[1], malformed(index // 25, self._source.clock())
                     )
-                if index in cues:
-                    nursery.start_soon(cues[index], service, load, watcher)
                 await trio.sleep(min(EVERY_S, SENDING_S / self._total))
 
     def _push(self, tenant: str, index: int) -> Push:
@@ -227,72 +234,6 @@ class _Demo:
         """Deliver the same message again, as Pub/Sub may at any time."""
         await trio.sleep(0.3)
         await load.push(tenant, push)
-
-    async def _create_late_tenant(self, service: Service, load: Load, watcher: Watcher) -> None:
-        await self._create(LATE_TENANT, service, load)
-        watcher.say(f"created {LATE_TENANT}: what was parked for it is replayed")
-
-    async def _kill_governor(self, service: Service, _load: Load, watcher: Watcher) -> None:
-        self._kill(TENANTS[1], "governor", service, watcher)
-
-    async def _kill_receipt_writer(self, service: Service, _load: Load, watcher: Watcher) -> None:
-        self._kill(TENANTS[3], "receipt_writer", service, watcher)
-
-    async def _kill_executor_during_an_act(
-        self, service: Service, load: Load, watcher: Watcher
-    ) -> None:
-        """Let an act take its time, and kill its executor in the middle of it."""
-        tenant = TENANTS[2]
-        self._cloud.script("run.services.patch", Late(1.5))
-        begun = trio.Event()
-
-        def listen(event: str, fields: Any) -> None:
-            if event == "act.started" and fields["tenant"] == self._handles[tenant]:
-                begun.set()
-
-        subscribe("demo-act", listen)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._kill_for_memory, load, tenant, "checkout")
-                with trio.move_on_after(SETTLE_WITHIN_S):
-                    await begun.wait()
-                    await trio.sleep(0.2)
-                    self._kill(tenant, "executor", service, watcher)
-        finally:
-            unsubscribe("demo-act")
-
-    def _kill(self, tenant: str, role: str, service: Service, watcher: Watcher) -> None:
-        ref = service.runtime.whereis(tenant_actor(self._handles[tenant], role))
-        if ref is not None:
-            watcher.say(f"killed the {role} of {tenant}")
-            watcher.kills.append(role)
-            ref.kill("killed by the demo")
-
-    async def _run_out_of_memory(self, _service: Service, load: Load, _watcher: Watcher) -> None:
-        for tenant in (TENANTS[0], TENANTS[3]):
-            await self._kill_for_memory(load, tenant, "search")
-
-    async def _kill_for_memory(self, load: Load, tenant: str, service: str) -> None:
-        """Report two instances that Cloud Run killed for memory, then a third."""
-        for number in range(3):
-            message_id = f"oom-{tenant}-{service}-{number}"
-            entry = self._cloud.kill_entry(_service(tenant, service), insert_id=message_id)
-            push = wrap(json.dumps(entry).encode(), message_id, self._source.clock(), {})
-            await load.push(tenant, push)
-
-    async def _run_out_of_quota(self, service: Service, load: Load, _watcher: Watcher) -> None:
-        """Use four fifths of a quota up, and have the meter say so."""
-        tenant = TENANTS[0]
-        while True:
-            view = await service.control.tenant(tenant)
-            used, limit = view.quotas[QUOTA] if view else (0, QUOTA_LIMIT)
-            if used * 100 >= limit * 80:
-                break
-            message_id = f"fill-{used}"
-            body = json.dumps(everyday(used, tenant, self._source.clock())).encode()
-            await load.push(tenant, wrap(body, message_id, self._source.clock(), {}))
-        body = json.dumps(quota_report(QUOTA, used, limit)).encode()
-        await load.push(tenant, wrap(body, "quota-report", self._source.clock(), {}))
 
     async def _settle(self, service: Service) -> None:
         """Wait until every act has its last word."""
@@ -329,6 +270,8 @@ class _Demo:
             "refused": finding.refused,
             "decisions": finding.decisions,
             "actions": dict(sorted(finding.actions.items())),
+            "outcomes": dict(sorted(finding.outcomes.items())),
+            "rolled_back": finding.rolled_back,
             "restarts": watcher.restarts,
             "receipts": finding.receipts,
             "lost": len(finding.lost),
@@ -345,10 +288,28 @@ class _Demo:
 
 def find_problems(result: dict[str, Any], finding: Finding) -> Iterator[str]:
     """Say what the demo promises and did not keep."""
+    yield from _find_missing(finding)
+    yield from _find_faults(finding)
+    if result["diagnosis_ms"]["mean"] >= MEAN_LIMIT_MS:
+        yield f"the mean diagnosis took {result['diagnosis_ms']['mean']} ms"
+
+
+def _find_missing(finding: Finding) -> Iterator[str]:
+    """Say what was to happen and has not."""
     if missed := [role for role in KILLED if role not in finding.kills]:
         yield f"never killed: {', '.join(missed)}"
     if not finding.decisions:
         yield "nothing was decided"
+    if idle := [recipe for recipe in RECIPES if not finding.actions[recipe]]:
+        yield f"never acted: {', '.join(idle)}"
+    if not finding.rolled_back:
+        yield "nothing was rolled back"
+    if not finding.outcomes["unknown"]:
+        yield "no outcome was unknown"
+
+
+def _find_faults(finding: Finding) -> Iterator[str]:
+    """Say what has happened and never may."""
     if finding.lost:
         yield f"acknowledged and lost: {', '.join(finding.lost[:5])}"
     if finding.doubled:
@@ -362,12 +323,6 @@ def find_problems(result: dict[str, Any], finding: Finding) -> Iterator[str]:
         )
     if finding.replayed_differently:
         yield f"{finding.replayed_differently} decisions come out differently when decided again"
-    if result["diagnosis_ms"]["mean"] >= MEAN_LIMIT_MS:
-        yield f"the mean diagnosis took {result['diagnosis_ms']['mean']} ms"
-
-
-def _service(tenant: str, service: str) -> str:
-    return f"projects/{tenant}/locations/europe-west1/services/{service}"
 
 
 def _receipts(node: TreeNode) -> int:

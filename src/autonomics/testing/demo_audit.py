@@ -18,7 +18,7 @@ import trio
 from autonomics.actors.control_plane import ControlPlane
 from autonomics.actors.message import PLATFORM, ReceiptView
 from autonomics.receipts import canonical
-from autonomics.receipts.leaf import decode_leaf
+from autonomics.receipts.leaf import Leaf, decode_leaf
 from autonomics.recipes.diagnosis import diagnose
 from autonomics.recipes.history import History
 from autonomics.recipes.index import RecipeSet
@@ -42,6 +42,7 @@ class Finding:
     refused: int = 0
     actions: Counter[str] = attrs.Factory(Counter[str])
     outcomes: Counter[str] = attrs.Factory(Counter[str])
+    rolled_back: int = 0
     diagnosis_ms: list[float] = attrs.Factory(list[float])
     replayed_differently: int = 0
     lost: list[str] = attrs.Factory(list[str])
@@ -73,6 +74,7 @@ class Audit:
         received: dict[int, ReceiptView] = {}
         keys: Counter[str] = Counter()
         outcomes: Counter[int] = Counter()
+        rollbacks: set[int] = set()
         finding = self.finding
         async for view in self._receipts(handle):
             leaf = decode_leaf(view.leaf)
@@ -84,18 +86,33 @@ class Audit:
                 received[view.seq] = view
             elif view.kind == "decided" and view.payload is not None:
                 self._decide_again(received[leaf.cause[0]], view.payload, history)
-            elif view.kind == "outcome" and view.payload is not None:
-                outcomes.update(leaf.cause)
-                result = cast("dict[str, Any]", canonical.decode(view.payload))["result"]
-                finding.outcomes[result] += 1
-                if result == "done" and leaf.recipe is not None:
-                    finding.actions[leaf.recipe.id] += 1
+            elif view.payload is not None:
+                outcomes.update(leaf.cause if view.kind == "outcome" else ())
+                self._count_act(view, view.payload, leaf, rollbacks)
             if view.payload is not None and handle != PLATFORM:
                 payload = parse_payload(view.payload)
                 if view.kind in ("decided", "intent", "outcome", "verified", "rolled_back"):
                     history = history.apply(view.kind, payload, view.seq, leaf.at)
         finding.doubled += [f"{handle}: key {key[:12]}" for key, n in keys.items() if n > 1]
         finding.doubled += [f"{handle}.{seq}: outcomes" for seq, n in outcomes.items() if n > 1]
+
+    def _count_act(self, view: ReceiptView, data: bytes, leaf: Leaf, rollbacks: set[int]) -> None:
+        """Count what became of an act; one that undoes another is no act of its recipe."""
+        finding = self.finding
+        payload = cast("dict[str, Any]", canonical.decode(data))
+        match view.kind:
+            case "intent" if "rolls_back" in payload:
+                rollbacks.add(view.seq)
+            case "outcome":
+                result = payload["result"]
+                finding.outcomes[result] += 1
+                is_act = leaf.recipe is not None and rollbacks.isdisjoint(leaf.cause)
+                if result == "done" and leaf.recipe is not None and is_act:
+                    finding.actions[leaf.recipe.id] += 1
+            case "rolled_back":
+                finding.rolled_back += payload["result"] == "rolled_back"
+            case _:
+                pass
 
     async def _receipts(self, handle: str) -> AsyncGenerator[ReceiptView]:
         start = 0

@@ -47,6 +47,8 @@ class Watcher:
                 self.say(f"act ended: {result} {detail}".rstrip())
             case "act.verified", {"result": result}:
                 self.say(f"act verified: {result}")
+            case "act.rolled_back", {"result": result}:
+                self.say(f"act undone: {result}")
             case "tenant.unknown", {"tenant": tenant, "command": command}:
                 self.say(f"no tenant {tenant}: parked until `{command}`")
             case _:
@@ -140,6 +142,7 @@ def summarize(values: Sequence[float]) -> dict[str, float]:
 def describe_result(result: Mapping[str, Any], kills: Sequence[str]) -> list[str]:
     """Put the result into words."""
     acts = ", ".join(f"{name} {count}" for name, count in result["actions"].items()) or "none"
+    outcomes = ", ".join(f"{name} {count}" for name, count in result["outcomes"].items()) or "none"
     diagnosis, decision = result["diagnosis_ms"], result["signal_to_decision_ms"]
     return [
         (
@@ -151,6 +154,7 @@ def describe_result(result: Mapping[str, Any], kills: Sequence[str]) -> list[str
             f"{result['refused']} refused, {result['no_recipe']} without a recipe"
         ),
         f"acts       {acts}",
+        f"outcomes   {outcomes}; {result['rolled_back']} rolled back",
         f"restarts   {result['restarts']} after {len(kills)} kills",
         (
             f"ledger     {result['receipts']} receipts in {result['logs']} logs, "

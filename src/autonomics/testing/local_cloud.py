@@ -124,9 +124,12 @@ class LocalCloud:
             raise InvalidInput.expected("call", f"one of {CALLS}", call)
         self._faults.setdefault(call, deque()).extend(faults)
 
-    def set_fate(self, image: str, fate: Fate) -> None:
-        """Say what becomes of the revisions that will be made of an image."""
-        self._run.fates[image] = fate
+    def set_fate(self, image: str, fate: Fate | None) -> None:
+        """Say what becomes of the revisions that will be made of an image; None: they serve."""
+        if fate is None:
+            self._run.fates.pop(image, None)
+        else:
+            self._run.fates[image] = fate
 
     def demand_token(self, token: str, expires_at: datetime | None = None) -> None:
         """Answer 401 from now on to whoever has not this token, or another that was demanded."""
