@@ -122,8 +122,12 @@ class Parts:
 
 @attrs.frozen(kw_only=True)
 class Doors:
-    """How a server is reached. `on_bound` is told the URL once the port is bound."""
+    """How a server is reached: by its control socket, and unless `on_port` is off by its port.
 
+    `on_bound` is told the URL once the port is bound.
+    """
+
+    on_port: bool = True
     trust_tenant_attribute: bool = False
     on_bound: Callable[[str], None] | None = None
 
@@ -275,7 +279,7 @@ def _ingress(
         sign_up=sign_up,
     )
     grace_s = settings.drain_s + 1.0
-    return (
+    by_port = (
         ChildSpec(
             id="http",
             start=lambda: HttpServer(
@@ -287,6 +291,9 @@ def _ingress(
             ),
             grace_s=grace_s,
         ),
+    )
+    return (
+        *(by_port if doors.on_port else ()),
         ChildSpec(
             id="control_socket",
             start=lambda: ControlSocket(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 from autonomics.cli.parser import USAGE
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from autonomics.http.client import AsgiApp, Client
 
     Deed = Callable[[Client], Awaitable[Any]]
+
+T = TypeVar("T")
 
 PATIENCE_S: Final = 5.0
 RETRY_S: Final = 0.05
@@ -68,17 +70,19 @@ async def _ask_server(settings: Settings, deed: Deed) -> Any:
 
 async def _ask(settings: Settings, deed: Deed) -> Any:
     async with AsyncExitStack() as stack:
-        return await deed(await _enter_patiently(stack, settings))
+        return await deed(await enter_patiently(stack, lambda: _open(settings)))
 
 
-async def _enter_patiently(stack: AsyncExitStack, settings: Settings) -> Client:
+async def enter_patiently(
+    stack: AsyncExitStack, open_way: Callable[[], AbstractAsyncContextManager[T]]
+) -> T:
     """Enter; another process that holds the folder is about to serve, or soon done with it."""
     import trio
 
     deadline = trio.current_time() + PATIENCE_S
     while True:
         try:
-            return await stack.enter_async_context(_open(settings))
+            return await stack.enter_async_context(open_way())
         except DataFolderBusy:
             if trio.current_time() >= deadline:
                 raise
@@ -93,7 +97,7 @@ async def _open(settings: Settings) -> AsyncGenerator[Client]:
 
     @asynccontextmanager
     async def start() -> AsyncGenerator[AsgiApp]:
-        _expect_store(settings)
+        expect_store(settings)
         async with open_in_process(settings) as app:
             yield app
 
@@ -101,7 +105,8 @@ async def _open(settings: Settings) -> AsyncGenerator[Client]:
         yield client
 
 
-def _expect_store(settings: Settings) -> None:
+def expect_store(settings: Settings) -> None:
+    """Refuse a folder that holds nothing that could be opened without a server."""
     data = settings.data
     if not (data / KEY_NAME).exists():
         raise CommandFailed(f"there is no data folder at {data}: run `autonomics init` first")

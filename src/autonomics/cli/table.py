@@ -21,6 +21,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("signing-keys", "print the key under which a tenant's checkpoints are signed"),
     Topic("tree", "draw the tree of supervisors and actors"),
     Topic("recipes", "list, show and test recipes"),
+    Topic("mcp", "speak MCP on stdin and stdout, for agents"),
     Topic("support-model", "print what support each price plan comes with"),
 )
 
