@@ -20,8 +20,16 @@ from autonomics.recipes.effector import (
     ReadBack,
 )
 from autonomics.recipes.index import RecipeSet
+from autonomics.telemetry import declare, emit
 
 READ_BACK_S = 10.0
+
+declare(
+    "act.out_of_reach",
+    "An act that was cut off can't be read back here, for no effector is configured; it stays open.",
+    call="name of the call",
+    resource="what it was to change",
+)
 
 
 class EffectRegistry:
@@ -47,12 +55,15 @@ class EffectRegistry:
     async def read_back(self, planned: PlannedCall) -> ReadBack:
         """Look whether a call took place; `unknown` if an outside system takes too long to say.
 
-        The platform takes the time it needs: it can't say before its own store is back.
+        The platform takes the time it needs: it can't say before its own store is back. And where
+        nobody serves the call, as in a command that opens the folder without the server's settings,
+        the act stays open: nobody has looked, and the next server can.
         """
         prefix = _prefix(planned.call)
         effector = self._effectors.get(prefix)
         if effector is None:
-            return "not_applied"
+            emit("act.out_of_reach", call=planned.call, resource=planned.resource)
+            await trio.sleep_forever()
         with trio.move_on_after(math.inf if prefix == PLATFORM else READ_BACK_S):
             return await effector.read_back(planned)
         return "unknown"
