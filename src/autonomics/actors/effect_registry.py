@@ -26,7 +26,7 @@ READ_BACK_S = 10.0
 
 declare(
     "act.out_of_reach",
-    "An act that was cut off can't be read back here, for no effector is configured; it stays open.",
+    "An act that was cut off can't be read back here, for nobody serves its call; it stays open.",
     call="name of the call",
     resource="what it was to change",
 )
