@@ -236,6 +236,24 @@ def test_a_share_is_compared_as_an_exact_fraction(
     assert judge(["fields.a", "lt_share", operand], fields) is not exact
 
 
+@given(
+    whole=st.integers(0, 10**60).map(lambda number: Fraction(number, 10**30)),
+    share=st.integers(1, 10**9).map(lambda number: Fraction(number, 10**6)),
+    off=st.sampled_from([-1, 0, 1]),
+)
+def test_no_share_is_met_or_missed_by_rounding(whole: Fraction, share: Fraction, off: int) -> None:
+    def write(number: Fraction) -> str:
+        units = number * 10**36
+        assert units.denominator == 1
+        sign, digits = "-" if units < 0 else "", str(abs(units.numerator)).rjust(37, "0")
+        return f"{sign}{digits[:-36]}.{digits[-36:]}"
+
+    fields = {"a": write(whole * share + Fraction(off, 10**36)), "b": write(whole)}
+    operand = {"of": "fields.b", "share": Decimal(write(share))}
+
+    assert judge(["fields.a", "ge_share", operand], fields) is (off >= 0)
+
+
 @pytest.mark.parametrize("fields", [{"a": 1}, {"b": 1}, {"a": 1, "b": "many"}, {"a": "x", "b": 1}])
 def test_a_share_of_what_is_no_number_is_unknown(fields: dict[str, object]) -> None:
     assert judge(["fields.a", "ge_share", {"of": "fields.b", "share": 1}], fields) is None
