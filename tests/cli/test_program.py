@@ -22,7 +22,7 @@ HEAVY = ("cryptography", "hypercorn", "quart", "sqlite3", "trio", "httpx2")
 LIMIT = "expected an integer from 1 to 9007199254740991"
 COMMANDS = [(topic, command) for topic in TOPICS for command in read_commands(topic)]
 NAMES = [" ".join(filter(None, (topic.word, command.verb))) for topic, command in COMMANDS]
-FOLDERLESS = ("recipes", "verify", "demo", "serve", "support-model")
+FOLDERLESS = ("recipes", "verify", "demo", "serve", "mcp", "support-model")
 WITH_DATA = [name for name in NAMES if not name.startswith(FOLDERLESS)]
 
 
