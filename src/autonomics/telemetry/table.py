@@ -19,9 +19,8 @@ class EventSpec:
     # What most emitters write, so that their fields are checked by one comparison.
     name_order: tuple[str, ...] = attrs.field(init=False, repr=False, eq=False)
 
-    @name_order.default
-    def _(self) -> tuple[str, ...]:
-        return tuple(self.fields)
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "name_order", tuple(self.fields))
 
 
 _ACTOR: Final = "path of the actor in the tree"
