@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from autonomics.runtime import (
     MailboxSpec,
     ReplyTo,
 )
+from autonomics.runtime.incarnation import Incarnation
 from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Stage, open_stage
 
@@ -145,12 +147,41 @@ async def test_a_cast_reaches_each_member_once(autojump_clock: MockClock, stage:
 
     groups = Groups()
     p, q = await start(stage, "p", Small), await start(stage, "q")
-    groups.join("g", p, q, p)
+    groups.join("g", p, q, p, q)
     assert groups.cast("nobody", 1) == 0
     assert groups.cast("g", 1) == 2
     assert groups.cast("g", 2) == 1
     await wait_all_tasks_blocked()
     assert sorted(message for message in stage.log if isinstance(message, int)) == [1, 1, 2]
+
+
+async def test_a_watcher_that_has_gone_or_cancelled_leaves_nothing_behind(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    groups = Groups()
+
+    def incarnations() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Incarnation) for thing in gc.get_objects())
+
+    async def live_and_die() -> None:
+        watcher = await start(stage, "mortal")
+        groups.join("g", watcher)
+        (await watch(watcher, groups, "g")).cancel()
+        assert groups.leave("g", watcher)
+        assert watcher.incarnation.traces == {}
+        groups.join("g", watcher)
+        await watch(watcher, groups, "g")
+        await watch(watcher, groups, "h")
+        await watcher.stop()
+        await trio.sleep(10)  # the timer of the stop is swept by then
+        del stage.log[:], stage.scripts["mortal"]
+
+    await live_and_die()
+    before = incarnations()
+    for _ in range(5):
+        await live_and_die()
+    assert incarnations() == before
 
 
 ACTORS = ("p", "q", "r")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from autonomics.runtime import (
     UniqueRegistry,
     Unregistered,
 )
+from autonomics.runtime.incarnation import Incarnation
 from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Stage, open_stage
 
@@ -108,6 +110,7 @@ async def test_a_late_cleanup_never_removes_the_new_owner(
     p, me = await start(stage, "p"), await start(stage, "me")
     registry.register("k", "p's", p)
     registry.register("k2", "p's", p)
+    await by(me, registry.listen)
     held_back = dict(p.incarnation.traces)
     p.incarnation.traces.clear()
     p.kill()
@@ -116,6 +119,12 @@ async def test_a_late_cleanup_never_removes_the_new_owner(
     assert registry.lookup("k") == ()
     assert registry.whereis("k") is None
     registry.register("k", "mine", me)
+    assert registry.count() == 2
+    await wait_all_tasks_blocked()
+    assert [message for message in stage.log if not isinstance(message, str)] == [
+        Unregistered(registry, "k", p),
+        Registered(registry, "k", me, "mine"),
+    ]
     for cleanup in held_back.values():
         cleanup()
         cleanup()
@@ -480,6 +489,42 @@ async def test_a_zombie_loses_its_keys_and_gets_no_more(
     await trio.sleep(10)
     assert errors == [NoSuchActor]
     assert registry.lookup("k") == (Entry(successor, 3),)
+
+
+async def test_an_actor_that_has_taken_back_everything_has_nothing_to_clean_up(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    registry, ref = UniqueRegistry[int](stage.runtime), await start(stage)
+    registry.register("k", 1, ref)
+    registry.register("k2", 1, ref)
+    registry.listen(ref)
+    registry.unregister("k", ref)
+    assert len(ref.incarnation.traces) == 2
+    registry.unregister("k2", ref)
+    registry.unlisten(ref)
+    assert ref.incarnation.traces == {}
+
+
+async def test_a_registry_forgets_the_dead(autojump_clock: MockClock, stage: Stage) -> None:
+    registry = DuplicateRegistry[int](stage.runtime)
+
+    def incarnations() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Incarnation) for thing in gc.get_objects())
+
+    async def live_and_die() -> None:
+        ref = await start(stage, "mortal")
+        registry.register("k", 1, ref)
+        registry.listen(ref)
+        await ref.stop()
+        await trio.sleep(10)  # the timer of the stop is swept by then
+        del stage.log[:], stage.scripts["mortal"]
+
+    await live_and_die()
+    before = incarnations()
+    for _ in range(5):
+        await live_and_die()
+    assert incarnations() == before
 
 
 KEYS: tuple[Key, ...] = ("a", "b", ("a", "b"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 from typing import Any
 
@@ -101,6 +102,7 @@ async def test_an_actor_may_send_requests_too_and_hears_nothing_of_those_it_aban
         return await send_request(a, Ask("pong")).wait()
 
     assert await asker.call(run(do)) == "pong"
+    assert asker.incarnation.traces == {}
     await trio.sleep(0.2)
     assert stage.log == ["init:asker", "up:asker", "init:a", "up:a"]
     assert stage.runtime.statistics().late_replies == 1
@@ -159,7 +161,11 @@ async def test_one_response_of_a_collection_at_a_time_leaves_the_others_valid(
     requests.send(7, a, sleep(1))
     await wait_all_tasks_blocked()
     requests.abandon()
-    assert [response async for response in requests.receive()] == [Replied(5, "pong")]
+    requests.send(8, b, sleep(1))
+    assert [response async for response in requests.receive()] == [
+        Replied(5, "pong"),
+        Replied(8, "slept"),
+    ]
 
 
 async def test_a_request_keeps_its_place_among_what_its_sender_sends(
@@ -358,6 +364,20 @@ async def test_abandoning_gives_the_place_in_a_queue_for_room_to_the_next(
     sent[2].abandon()
     assert await sent[3].wait() == 3
     assert a.statistics().handled == 3
+
+
+async def test_a_poll_leaves_nothing_behind(autojump_clock: MockClock, stage: Stage) -> None:
+    request = send_request(await start(stage), sleep(100))
+
+    def events() -> int:
+        gc.collect()
+        return sum(isinstance(thing, trio.Event) for thing in gc.get_objects())
+
+    before = events()
+    for _ in range(50):
+        with pytest.raises(CallTimedOut):
+            await request.wait(0.01)
+    assert events() < before + 10  # the last error's traceback may hold one
 
 
 async def test_a_cancelled_wait_leaves_the_request_valid(

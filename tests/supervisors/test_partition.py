@@ -19,7 +19,7 @@ from autonomics.errors import (
     StartFailed,
     Unstoppable,
 )
-from autonomics.runtime import ActorRef, Down, Key, NoProcess, Refuse, ReplyTo
+from autonomics.runtime import ActorRef, Continue, Down, Ignore, Key, NoProcess, Refuse, ReplyTo
 from autonomics.supervisors import (
     ChildCounts,
     PartitionSupervisor,
@@ -184,6 +184,32 @@ async def test_a_partition_that_does_not_end_is_reported_and_the_others_are_stop
     assert [child.state for child in await which_children(root)] == ["running", "stopped", "zombie"]
     await trio.sleep(5)
     assert await count_children(root) == ChildCounts(3, 1, 0, 3)
+
+
+async def test_a_surplus_partition_is_not_brought_back_when_its_zombie_ends(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    class Stuck(ScriptedActor):
+        async def init(self) -> Continue | Ignore | Refuse | None:
+            if self.script.starts > 1:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(5)
+            return await super().init()
+
+    limits: Any = {"init_deadline_s": 0.1, "confirm_s": 0.1, "grace_s": 0.1}
+    specs = [stage.child("w0"), stage.child("w1", **limits)]
+    stage.scripts["w1"].actor = Stuck
+    root = await stage.runtime.start(
+        lambda: PartitionSupervisor(specs.__getitem__, partitions=2), name="p"
+    )
+    await stage.crash("p/1")
+    await trio.sleep(1)
+    assert [child.state for child in await which_children(root)] == ["running", "zombie"]
+    with pytest.raises(Unstoppable):
+        await resize_partitions(root, 1)
+    await trio.sleep(10)
+    assert [child.state for child in await which_children(root)] == ["running", "stopped"]
+    assert stage.scripts["w1"].starts == 2
 
 
 async def test_only_a_partition_supervisor_has_partitions(

@@ -63,10 +63,11 @@ async def test_results_come_in_the_order_of_the_items_or_of_their_ends(
 ) -> None:
     tasks, jobs = await pool(stage), Jobs()
     stream = open_task_stream(
-        tasks, jobs.nap, [3, 1, 2.5, 1, 5], max_concurrency=3, ordered=ordered, timeout_s=math.inf
+        tasks, jobs.nap, [3, 1, 2.5, 1, 5], max_concurrency=3, ordered=ordered, timeout_s=99
     )
     async with stream as results:
         found = [result async for result in results]
+    assert stage.runtime.statistics().timers == 0
     assert found == [StreamResult(item, Returned(item * 10)) for item in order]
     assert jobs.peak == 3
     assert await which_children(tasks) == ()
@@ -192,10 +193,12 @@ async def test_an_error_of_the_items_or_of_the_pool_is_the_consumers(
         assert await anext(results) == StreamResult(1, Returned(10))
         with pytest.raises(KeyError, match="no more"):
             await anext(results)
-    async with open_task_stream(tasks, jobs.nap, [9.0, 1, 2], max_concurrency=2) as results:
+    source = jobs.items(9, 1, 2, 3)
+    async with open_task_stream(tasks, jobs.nap, source, max_concurrency=2) as results:
         for _ in range(2):
             with pytest.raises(ChildRefused, match="max_children"):
                 await anext(results)
+    assert jobs.taken == 3
     async with open_task_stream(tasks, jobs.nap, [9.0, 1, 2], max_concurrency=2) as results:
         await tasks.stop()
         with pytest.raises(NoSuchActor):
@@ -301,12 +304,16 @@ def test_every_item_has_one_result_and_no_more_run_than_may(
                 seconds,
                 max_concurrency=max_concurrency,
                 ordered=ordered,
-                timeout_s=5,
+                timeout_s=5 if max_concurrency % 2 else math.inf,
             )
             async with stream as results:
                 found = [result async for result in results]
+
+            def late(item: float) -> bool:
+                return item > 5 and max_concurrency % 2 == 1
+
             wanted = [
-                StreamResult(item, Failed(TimedOut(5)) if item > 5 else Returned(item * 10))
+                StreamResult(item, Failed(TimedOut(5)) if late(item) else Returned(item * 10))
                 for item in seconds
             ]
             if ordered:

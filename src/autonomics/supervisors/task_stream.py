@@ -77,11 +77,7 @@ class TaskStream(Generic[Item, T]):
     async def close(self) -> None:
         """End what still runs, and wait for that."""
         if self._starting is not None:
-            _, task, request = self._starting
-            task.give_up()
-            request.abandon()
-        for task in self._in_flight:
-            task.give_up()
+            self._starting[1].give_up()
         # Each confirm has its deadline, and whoever outlives it is a zombie that is reported.
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
