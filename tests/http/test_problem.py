@@ -18,7 +18,26 @@ INTERNAL = {
     "TokenUnavailable",
     "StartFailed",
     "Unstoppable",
+    # Of the runtime alone: no door calls a registry, a task or an event manager.
+    "AlreadyRegistered",
+    "HandlerRefused",
+    "NoSuchHandler",
+    "HandlerTaken",
+    "HandlerFailed",
+    "TaskFailed",
+    "TaskTimedOut",
 }
+
+
+# Made of a text and what it is about.
+WITH_A_SECOND = (
+    errors.ActorDied,
+    errors.StartFailed,
+    errors.ChildRefused,
+    errors.AlreadyRegistered,
+    errors.HandlerFailed,
+    errors.TaskFailed,
+)
 
 
 def make(kind: type[errors.AutonomicsError]) -> errors.AutonomicsError:
@@ -27,7 +46,7 @@ def make(kind: type[errors.AutonomicsError]) -> errors.AutonomicsError:
         return kind("away", 2.5)
     if kind is errors.DoorRefused:
         return kind("no", "body_not_json")
-    if kind in (errors.ActorDied, errors.StartFailed, errors.ChildRefused):
+    if issubclass(kind, WITH_A_SECOND):
         return kind("text", "reason")
     assert words
     return kind("text")
