@@ -220,9 +220,10 @@ class Bridge:
     async def _relay(self, sent: _Sent, response: httpx2.Response) -> None:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.is_success and kind == "text/event-stream":
+            # To its end, also after the answer: left early, its generators would be left open.
             async for event in httpx2.EventSource(response, max_event_size=LINE_LIMIT_BYTES):
-                if event.data and await self._pass_on(sent, event.data):
-                    return
+                if event.data:
+                    await self._pass_on(sent, event.data)
             await self._fail(sent, "server_unreachable", "the stream ended without an answer")
             return
         body = await response.aread()
@@ -232,17 +233,16 @@ class Bridge:
             await self._explain(sent, response.status_code, body)
         await self._fail(sent, "server_unreachable", "the server gave no answer")
 
-    async def _pass_on(self, sent: _Sent, text: str | bytes) -> bool:
-        """Write a message of the server's as a line; True if it was the answer."""
+    async def _pass_on(self, sent: _Sent, text: str | bytes) -> None:
+        """Write a message of the server's as a line; what is none of its is left out."""
         try:
             value = json.loads(text)
         except ValueError:
-            return False
+            return
         if not isinstance(value, dict):
-            return False
+            return
         message = cast("dict[str, Any]", value)
-        is_answer = "method" not in message
-        if is_answer:
+        if "method" not in message:
             if message.get("id") is None and sent.id is not None:
                 message["id"] = sent.id  # it was refused before its id was read
             if sent.method == "initialize":
@@ -250,7 +250,6 @@ class Bridge:
                 self._version = version if isinstance(version, str) else None
             self._settle(sent)
         await self._write(message)
-        return is_answer
 
     async def _explain(self, sent: _Sent, status: int, body: bytes) -> None:
         """Pass a problem on as an error of JSON-RPC."""

@@ -15,7 +15,6 @@ from autonomics.tools.caller import Caller
 from autonomics.tools.refusal import Refusal, refuse
 
 SHOWN: Final = 80
-CALLER_FIRST: Final = ("Input should be ", "Value should ", "String should ")
 
 
 class Arguments(BaseModel):
@@ -97,12 +96,11 @@ def _describe(row: dict[str, Any], known: tuple[str, ...]) -> str:
         case "value_error":
             return str(row["ctx"]["error"])
         case _:
-            constraint = str(row["msg"])
-            for lead in CALLER_FIRST:
-                constraint = constraint.removeprefix(lead)
+            # "Input should be a valid string" and its like, for all kinds of the library.
+            _, _, constraint = str(row["msg"]).partition(" should ")
             shown = ascii(row["input"])
             shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
-            return f"expected {name} to be {constraint}, got {shown}"
+            return f"expected {name} to {constraint or 'be otherwise'}, got {shown}"
 
 
 def did_you_mean(name: str, known: tuple[str, ...]) -> str:
