@@ -31,8 +31,11 @@ from autonomics.runtime import (
     Shutdown,
     UniqueRegistry,
     Unregistered,
+    send_request,
 )
 from autonomics.runtime.incarnation import Incarnation
+from autonomics.supervisors import ChildCounts, snapshot, which_children
+from autonomics.supervisors.request import CountChildren
 from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Stage, open_stage
 
@@ -220,6 +223,24 @@ async def test_whoever_has_a_key_can_be_monitored_by_it(
     await wait_all_tasks_blocked()
     downs = [message for message in stage.log if isinstance(message, Down)]
     assert downs == [Down(address, NoProcess()), Down(address, Shutdown(), "tag")]
+
+
+async def test_a_key_is_an_address_for_the_child_api_too(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """REG-04."""
+    registry = UniqueRegistry[None](stage.runtime)
+    registry.register("pool", None, await stage.supervise(stage.child("c")))
+    pool = registry.address("pool")
+    assert [child.id for child in await which_children(pool)] == ["c"]
+    assert (await snapshot(pool)).children[0].id == "c"
+    assert await send_request(pool, CountChildren()).wait() == ChildCounts(1, 1, 0, 1)
+    listener = registry.address("ears")
+    registry.listen(listener)
+    ears = await start(stage, "ears")
+    registry.register("ears", None, ears)
+    await wait_all_tasks_blocked()
+    assert heard(stage) == [Registered(registry, "ears", ears, None)]
 
 
 async def test_one_can_unregister_only_oneself(autojump_clock: MockClock, stage: Stage) -> None:
