@@ -81,6 +81,26 @@ def test_nothing_is_picked_of_a_fact_that_is_unread() -> None:
     assert set(take_picks((CRASHING, PREVIOUS), view()).values()) == {UNREAD}
 
 
+def test_an_element_is_judged_beside_all_else_and_at_the_same_moment() -> None:
+    recent = Pick(
+        name="recent",
+        source=("fact", "revisions", "rows"),
+        after=None,
+        where=read_condition(
+            [["item.at", "within", 60], ["item.id", "eq_path", "fact.revisions.wanted"]], "where"
+        ),
+    )
+    rows = [
+        {"id": "c", "at": "2026-03-01T11:58:59Z"},
+        {"id": "b", "at": "2026-03-01T11:59:30Z"},
+        {"id": "c", "at": "2026-03-01T11:59:00Z"},
+    ]
+
+    taken = take_picks((recent,), view(revisions={"rows": rows, "wanted": "c"}))
+
+    assert taken["recent"] == rows[2]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
     lambda inner: (

@@ -129,6 +129,24 @@ def test_a_place_that_can_not_be_filled_leaves_no_plan(name: Any) -> None:
     assert "fact.quota.name" in decision.refusal.reason
 
 
+OF_NOTHING: list[tuple[str, Any]] = [
+    ('fn = "from_fact"\nof = "fact.quota.used"', 7),
+    ('fn = "const"\nvalue = 9', 9),
+    ('fn = "fill"\nvalue = { a = [1, {}], b = {} }', {"a": [1, {}], "b": {}}),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), OF_NOTHING)
+def test_a_value_that_starts_from_nothing_says_what_was_before(text: str, value: Any) -> None:
+    stage = with_set(f'{text}\n\n[action.before]\nlimit = "fact.quota.limit"')
+
+    plan = decide(stage, used=7).plan
+
+    assert plan is not None
+    assert plan.calls[0].set["limit"] == value
+    assert plan.rollback[0].set["limit"] == 100_000
+
+
 images = st.recursive(
     st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=20),
     lambda inner: (

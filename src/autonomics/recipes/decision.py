@@ -26,7 +26,7 @@ from autonomics.recipes.signal import Json, Signal, moment_text
 from autonomics.recipes.view import COUNTS
 
 # Raised whenever the same inputs could give another decision than before.
-ENGINE_VERSION: Final = "1"
+ENGINE_VERSION: Final = "2"
 
 Answer = Literal["act", "await_approval", "refuse", "none"]
 

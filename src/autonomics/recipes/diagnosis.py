@@ -16,7 +16,7 @@ from autonomics.recipes.effector import Fact, FactRequest
 from autonomics.recipes.history import History, Hit, Key
 from autonomics.recipes.index import RecipeSet
 from autonomics.recipes.pick import take_picks
-from autonomics.recipes.predicate import Truth, conjoin, describe, evaluate
+from autonomics.recipes.predicate import Truth, conjoin, evaluate
 from autonomics.recipes.recipe import Evidence, Recipe
 from autonomics.recipes.signal import Json, Signal, decimal_text
 from autonomics.recipes.view import SignalView, extract_from, fresh_values, request_facts
@@ -278,7 +278,7 @@ def _find(evidence: Evidence, view: SignalView) -> Finding:
         is_required=evidence.is_required,
         is_veto=evidence.is_veto,
         truth=evaluate(evidence.when, view),
-        text=describe(evidence.when),
+        text=evidence.text,
     )
 
 

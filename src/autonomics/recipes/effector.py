@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Literal, Protocol
 
 from attrs import field, frozen
@@ -23,7 +24,7 @@ class FactRequest:
     timeout_s: float
     max_age_s: int
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name the question; two recipes that ask the same share one answer."""
         pairs = "&".join(f"{name}={self.args[name]}" for name in sorted(self.args))

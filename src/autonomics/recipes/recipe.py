@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from autonomics.recipes.path import Path
 from autonomics.recipes.pattern import Pattern
-from autonomics.recipes.predicate import Condition, Scalar
+from autonomics.recipes.predicate import Condition, Scalar, describe
 from autonomics.recipes.signal import Json
 from autonomics.recipes.template import Template
 
@@ -49,6 +49,11 @@ class Evidence:
     is_required: bool
     is_veto: bool
     when: Condition
+
+    @cached_property
+    def text(self) -> str:
+        """Give the condition as people read it."""
+        return describe(self.when)
 
 
 @frozen(kw_only=True)

@@ -23,6 +23,8 @@ class Template:
     def fill(self, lookup: Callable[[Path], object]) -> str | None:
         """Fill the places; None if no alternative can be filled with texts or integers."""
         for parts in self.alternatives:
+            if len(parts) == 1 and isinstance(parts[0], str):
+                return parts[0]
             filled = [part if isinstance(part, str) else _text(lookup(part)) for part in parts]
             if None not in filled:
                 return "".join(part for part in filled if part is not None)
