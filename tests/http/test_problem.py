@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -47,7 +47,8 @@ def make(kind: type[errors.AutonomicsError]) -> errors.AutonomicsError:
     if kind is errors.DoorRefused:
         return kind("no", "body_not_json")
     if issubclass(kind, WITH_A_SECOND):
-        return kind("text", "reason")
+        build: Any = kind
+        return cast("errors.AutonomicsError", build("text", "reason"))
     assert words
     return kind("text")
 
