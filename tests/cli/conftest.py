@@ -216,6 +216,21 @@ def route(
         server.close()
 
 
+@pytest.fixture(scope="session")
+def served(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server on a folder with the tenants acme and globex, for tests that let it live."""
+    data = shutil.copytree(template, tmp_path_factory.mktemp("served") / "data")
+    for tenant in ("acme", "globex"):
+        made = run_process("tenants", "create", tenant, "--plan", "standard", "--data", str(data))
+        assert made.returncode == 0
+    server = ServerProcess(data, "--port", "0")
+    try:
+        yield server.wait_ready()
+        assert server.end() == 0
+    finally:
+        server.close()
+
+
 @pytest.fixture
 def house(route: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     """A shell on the shared folder, by both ways."""

@@ -30,7 +30,8 @@ NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read"
 ENDLESS: Final = "subscriptions/listen"
 INTERNAL_ERROR: Final = -32603
 CONNECTION_CLOSED: Final = -32000
-PATIENCE_S: Final = 3.0
+PATIENCE_S: Final = 2.0
+"""How long a server that nobody finds may take to come back, as one that is restarted does."""
 RETRY_S: Final = 0.05
 LAST_ANSWERS_S: Final = 10.0
 """What answers on their way get once the client has said all."""
@@ -123,7 +124,7 @@ class Bridge:
 
     async def _take(self, line: bytes, nursery: trio.Nursery) -> None:
         try:
-            value = json.loads(line)
+            value = json.loads(line.decode())  # a guess at another encoding would be no help
         except (ValueError, RecursionError):
             detail = "expected a line to be one JSON value, of moderate depth"
             await self._say(None, PARSE_ERROR, "body_not_json", detail)
