@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from autonomics.runtime.actor import Actor, Behaviour, Worker
 from autonomics.runtime.context import current_trace, tracing
+from autonomics.runtime.embedding import Setup, run_in_host
+from autonomics.runtime.embedding_asyncio import AsyncioBridge, open_in_asyncio
+from autonomics.runtime.embedding_thread import ThreadPortal, open_in_thread
 from autonomics.runtime.entry import Entry, Key
 from autonomics.runtime.event_manager import (
     AddHandler,
@@ -113,6 +116,7 @@ __all__ = [
     "Address",
     "AlreadyStarted",
     "Answer",
+    "AsyncioBridge",
     "Behaviour",
     "Call",
     "CallEvent",
@@ -176,6 +180,7 @@ __all__ = [
     "Runtime",
     "RuntimeStatistics",
     "SetTimeout",
+    "Setup",
     "Shutdown",
     "StateEvent",
     "StateMachine",
@@ -184,6 +189,7 @@ __all__ = [
     "SwapHandler",
     "Swapped",
     "SyncNotify",
+    "ThreadPortal",
     "Timeout",
     "TimeoutAction",
     "TimeoutEvent",
@@ -196,7 +202,10 @@ __all__ = [
     "Worker",
     "current_trace",
     "is_clean",
+    "open_in_asyncio",
+    "open_in_thread",
     "open_runtime",
+    "run_in_host",
     "send_request",
     "tracing",
 ]

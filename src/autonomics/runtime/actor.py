@@ -96,6 +96,7 @@ class Actor(Behaviour):
     """
 
     kind: ClassVar[Kind] = "actor"
+    answers_at_once: ClassVar[bool] = False
     cleans_up: ClassVar[bool] = False
     """It has a `terminate` of its own."""
 

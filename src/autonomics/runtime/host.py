@@ -60,17 +60,17 @@ class Runtime:
     """Hosts actors. Made by `open_runtime`; its methods are synchronous unless they wait."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.now_s = trio.lowlevel.current_clock().current_time
-        self.timers = TimerQueue(self.now_s)
-        self.reductions = REDUCTIONS
-        self.base_context = contextvars.copy_context()
+        self.now_s: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.timers: TimerQueue = TimerQueue(self.now_s)
+        self.reductions: int = REDUCTIONS
+        self.base_context: contextvars.Context = contextvars.copy_context()
         # A runtime opened by an actor's code is nobody's child.
         self.base_context.run(CURRENT.set, None)
-        self.body = trio.CancelScope()
+        self.body: trio.CancelScope = trio.CancelScope()
         self.late_replies = 0
         self.dead_letters = 0
         self.zombies = 0
-        self.is_stopping = False
+        self.is_stopping: bool = False
         self.interrupted_by: str | None = None
         self._nursery = nursery
         self._numbers = itertools.count(1)

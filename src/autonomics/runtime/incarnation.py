@@ -90,7 +90,7 @@ class Incarnation:
     """What the message in hand is part of; see `tracing`."""
     fate: ExitReason | None = None
     """What an end without an error will mean; None as long as nobody has asked for one."""
-    alarm = False
+    alarm: bool = False
     """Something is to be heeded ahead of the mail: a stop request, or what was handed over."""
     handed: Stop | Raised | None = None
     """What a handler led to that ran on its caller's stack, for the actor's own task to do."""
@@ -115,10 +115,10 @@ class Incarnation:
         self.name = name
         self.owner = owner
         self.limits = limits
-        self.ref = ActorRef(self)
-        self.mailbox = Mailbox(behaviour.mailbox, runtime.now_s)
-        self.scope = trio.CancelScope(shield=True)
-        self.is_open = behaviour.takes_mail
+        self.ref: ActorRef = ActorRef(self)
+        self.mailbox: Mailbox = Mailbox(behaviour.mailbox, runtime.now_s)
+        self.scope: trio.CancelScope = trio.CancelScope(shield=True)
+        self.is_open: bool = behaviour.takes_mail
         """Alive, and takes mail."""
         # Dicts as ordered sets: an empty one is a third of the size.
         self.pending: dict[ReplyTo, None] = {}

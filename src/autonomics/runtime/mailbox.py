@@ -77,14 +77,14 @@ class Mailbox:
     # Defaults of the class, not fields set one by one: most actors never need most of these.
     queue: deque[Envelope] | None = None
     """Made at the first message: an empty deque is half the size of an idle actor."""
-    infos = 0
+    infos: int = 0
     sleeper: trio.lowlevel.Task | None = None
     """The owner's task while it sleeps here; then the queue is empty, or it is suspended."""
-    handled = 0
-    refused = 0
-    dropped = 0
-    is_overloaded = False
-    is_congested = False
+    handled: int = 0
+    refused: int = 0
+    dropped: int = 0
+    is_overloaded: bool = False
+    is_congested: bool = False
     """There is something to do when a message is taken: end an overload, admit who waits."""
     _peak = 0
     _since_s = 0.0
@@ -96,7 +96,7 @@ class Mailbox:
     def __init__(self, spec: MailboxSpec, now_s: Callable[[], float]) -> None:
         self.spec = spec
         self.now_s = now_s
-        self.limit = spec.capacity
+        self.limit: int = spec.capacity
         """Length of the queue at which there is no room for a user's message."""
 
     @property

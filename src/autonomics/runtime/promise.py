@@ -23,7 +23,7 @@ class Promise(Generic[T]):
     _value: T
 
     def __init__(self) -> None:
-        self.is_kept = False
+        self.is_kept: bool = False
         self._then: list[Callable[[], None]] = []
 
     @property

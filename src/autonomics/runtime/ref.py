@@ -40,7 +40,7 @@ class ActorRef:
     __slots__ = ("incarnation",)
 
     def __init__(self, incarnation: Incarnation) -> None:
-        self.incarnation = incarnation
+        self.incarnation: Incarnation = incarnation
 
     def __repr__(self) -> str:
         return f"<ActorRef {self.path} {self.incarnation.state}>"

@@ -28,8 +28,8 @@ class ReplyTo:
     caller: Incarnation | None = None
     callee: Incarnation
     message: object
-    is_open = True
-    deadline_s = math.inf
+    is_open: bool = True
+    deadline_s: float = math.inf
     """When the caller gives up, on trio's clock; an answer after that is in vain."""
     _timeout_s = math.inf
     _has_timer = False

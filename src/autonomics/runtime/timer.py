@@ -27,8 +27,8 @@ class Timer:
     __slots__ = ("_fire", "_home", "_queue", "deadline_s", "is_open")
 
     def __init__(self, deadline_s: float, queue: TimerQueue, fire: Callable[[], object]) -> None:
-        self.deadline_s = deadline_s
-        self.is_open = True
+        self.deadline_s: float = deadline_s
+        self.is_open: bool = True
         self._queue = queue
         self._fire = fire
         self._home: dict[Timer, None] | None = None

@@ -58,7 +58,7 @@ class Parent(Actor, ABC):
         max_failed_starts: int | None,
         finish_within_s: float,
     ) -> None:
-        self.window = RestartWindow(max_restarts, within_s)
+        self.window: RestartWindow = RestartWindow(max_restarts, within_s)
         limit = max(1, max_restarts) if max_failed_starts is None else max_failed_starts
         if type(limit) is not int or limit < 1:
             raise InvalidSpec.expected("max_failed_starts", "an integer of at least 1", limit)

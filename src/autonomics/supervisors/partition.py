@@ -49,7 +49,7 @@ class PartitionSupervisor(Supervisor):
             max_failed_starts=max_failed_starts,
             finish_within_s=finish_within_s,
         )
-        self.partitions = partitions
+        self.partitions: int = partitions
 
     def find_partition(self, key: Key | int) -> ActorRef | None:
         """Find who serves a key now; None while it is down."""

@@ -61,7 +61,7 @@ class Supervisor(Parent):
         check_choice("strategy", get_args(Strategy), strategy)
         check_choice("auto_shutdown", get_args(AutoShutdown), auto_shutdown)
         self.strategy = strategy
-        self.restarts_alone = strategy == "one_for_one"
+        self.restarts_alone: bool = strategy == "one_for_one"
         self.auto_shutdown = auto_shutdown
         for spec in children:
             self._check(spec)
