@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -26,6 +26,7 @@ GOOGLE_ISSUER = (
 )
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 METADATA_HOSTS = frozenset({"metadata.google.internal", "169.254.169.254"})
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|[0-9A-Fa-f:]{2,45}")
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+[A-Za-z0-9._~/-]*")
@@ -85,6 +86,19 @@ def _tenant(value: object) -> object:
     if not isinstance(value, str) or not _TENANT.fullmatch(value):
         raise ValueError("a tenant's id: 1 to 63 letters, digits, '.', '_', '-', the first no sign")
     return value
+
+
+def _names(value: object) -> object:
+    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(
+        _is_host(name) for name in cast("list[object]", names)
+    ):
+        raise ValueError("host names without a port, separated by commas")
+    return tuple(cast("list[str]", names))
+
+
+def _is_host(name: object) -> bool:
+    return isinstance(name, str) and _HOST.fullmatch(name) is not None
 
 
 def _text_or_none(value: object) -> object:
@@ -183,6 +197,12 @@ SETTINGS: tuple[Setting, ...] = (
         86_400.0,
         "upper bound on a recipe's wait before it verifies; demo sets it low",
     ),
+    Setting(
+        "mcp_hosts",
+        _names,
+        (),
+        "names beside this machine's that agents reach /mcp by, as behind a proxy; with commas",
+    ),
     Setting("tenant", _tenant, None, "the tenant that an operator's agents ask for"),
     Setting("api_key", _key, None, "key that `mcp --url` sends to the server", is_secret=True),
 )
@@ -212,6 +232,7 @@ class Settings:
     google_monitoring_url: str
     google_metadata_url: str
     verify_wait_cap_s: float
+    mcp_hosts: tuple[str, ...]
     tenant: str | None
     api_key: str | None = attrs.field(repr=False)
 

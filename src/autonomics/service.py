@@ -275,7 +275,7 @@ def _ingress(
 
     door = DoorSettings(
         trust_tenant_attribute=doors.trust_tenant_attribute,
-        hosts=(settings.host,),
+        hosts=(settings.host, *settings.mcp_hosts),
         sign_up=sign_up,
     )
     grace_s = settings.drain_s + 1.0

@@ -264,7 +264,7 @@ def test_a_server_that_is_not_there_is_one_line_and_an_answer(start: Start) -> N
         (
             ("--url", "http://127.0.0.1:1", "--tenant", "acme"),
             {"AUTONOMICS_API_KEY": SECRET},
-            "--tenant does not go with --url",
+            "a tenant (--tenant, AUTONOMICS_TENANT) does not go with --url",
         ),
         (("--api-key", SECRET), {}, "unknown option --api-key of autonomics mcp"),
         (("--tenant", "no such"), {}, "expected tenant to be a tenant's id"),
@@ -297,6 +297,39 @@ def test_a_folder_that_is_not_there_is_one_line(start: Start, tmp_path: Path) ->
     assert (code, rest) == (1, [])
     assert "run `autonomics init` first" in err
     assert err.count("\n") == 1
+
+
+HIDDEN = """
+import sys
+sys.modules["mcp"] = None
+from autonomics.__main__ import main
+sys.exit(main(["mcp", "--data", sys.argv[1]]))
+"""
+
+
+def test_without_the_extra_a_folder_without_a_server_is_one_line(new_house: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN, str(new_house.data)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    line = "autonomics: this command needs mcp: install it with pip install 'autonomics[mcp]'\n"
+    assert done.stderr == line
+
+
+@pytest.mark.parametrize("text", ["a.example:80", "a b", "", ",", "https://a"])
+def test_hosts_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="expected mcp_hosts to be host names without a port"):
+        load_settings({"mcp_hosts": text}, environ={})
+
+
+def test_hosts_are_names_with_commas_between() -> None:
+    settings = load_settings(environ={"AUTONOMICS_MCP_HOSTS": "a.example, ::1"})
+    assert settings.mcp_hosts == ("a.example", "::1")
 
 
 def test_nonsense_is_answered_and_the_session_goes_on(served: Server, start: Start) -> None:

@@ -140,7 +140,9 @@ async def test_a_tool_has_a_deadline(memory_desk: Desk, autojump_clock: Any) -> 
     assert trio.current_time() - started == pytest.approx(3.0)
 
 
-async def test_a_call_that_is_cancelled_ends_in_the_tool(memory_desk: Desk) -> None:
+async def test_a_call_that_is_cancelled_ends_in_the_tool_and_leaves_its_event(
+    memory_desk: Desk, heard: Heard
+) -> None:
     begun, ended = trio.Event(), trio.Event()
 
     async def answer(*_: Any) -> Done:
@@ -157,6 +159,8 @@ async def test_a_call_that_is_cancelled_ends_in_the_tool(memory_desk: Desk) -> N
             await begun.wait()
             nursery.cancel_scope.cancel()
         await ended.wait()
+    outcomes = [fields["outcome"] for event, fields in heard if event == "tool.called"]
+    assert outcomes == ["cancelled"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), AutonomicsError("secret")])

@@ -61,7 +61,9 @@ def _expect_url(url: str, settings: Settings) -> str:
         )
     if settings.tenant is not None:
         raise CommandFailed(
-            "--tenant does not go with --url: there the key says whose it is", USAGE
+            "a tenant (--tenant, AUTONOMICS_TENANT) does not go with --url: there the key says"
+            " whose it is",
+            USAGE,
         )
     if settings.api_key is None:
         raise CommandFailed("--url needs a key: set AUTONOMICS_API_KEY", USAGE)

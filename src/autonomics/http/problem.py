@@ -75,7 +75,7 @@ _ROWS: Final = (
     ("conflict", 409, "The request does not fit the present state", "look at the state first"),
     ("body_too_large", 413, "The body is too large", "send a smaller body"),
     ("unsupported_media_type", 415, "The body is not declared as JSON", "send application/json"),
-    ("wrong_host", 421, "The server does not go by this name", "use a name that it goes by"),
+    ("wrong_host", 421, "The server does not go by this name", "use its name, or set mcp_hosts"),
     ("not_a_form", 415, "The body is not declared as a form", "send it as HTML forms are sent"),
     ("invalid_input", 422, "A value breaks a constraint", "correct the value and send it again"),
     ("tenant_not_named", 422, "The request names no tenant", "name one with ?tenant="),

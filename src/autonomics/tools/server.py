@@ -62,7 +62,7 @@ declare(
     tool="its name",
     key_id="id of the key that was used, or None",
     tenant="id of the tenant that it was called for, or None",
-    outcome="answered, or the code of the refusal",
+    outcome="answered, the code of the refusal, or cancelled by a caller that left",
     duration_s="seconds that it took",
 )
 declare(
@@ -123,22 +123,24 @@ class _Desk:
         caller = self._identify(context)
         started = trio.current_time()
         tool = self._tools.get(params.name)
-        given = (
-            refuse("unknown_tool", _describe_unknown(params.name, tuple(self._tools)))
-            if tool is None
-            else await self._answer(tool, caller, params.arguments or {})
-        )
-        emit(
-            "tool.called",
-            tool=params.name[:NAME_SHOWN],
-            key_id=caller.principal.key_id or None,
-            tenant=caller.tenant_id,
-            outcome=given.code if isinstance(given, Refusal) else "answered",
-            duration_s=trio.current_time() - started,
-        )
-        if tool is None and isinstance(given, Refusal):
-            raise MCPError(INVALID_PARAMS, given.reason, given.model_dump())
-        return _show(given)
+        outcome = "cancelled"
+        try:
+            if tool is None:
+                refusal = refuse("unknown_tool", _describe_unknown(params.name, tuple(self._tools)))
+                outcome = refusal.code
+                raise MCPError(INVALID_PARAMS, refusal.reason, refusal.model_dump())
+            given = await self._answer(tool, caller, params.arguments or {})
+            outcome = given.code if isinstance(given, Refusal) else "answered"
+            return _show(given)
+        finally:
+            emit(
+                "tool.called",
+                tool=params.name[:NAME_SHOWN],
+                key_id=caller.principal.key_id or None,
+                tenant=caller.tenant_id,
+                outcome=outcome,
+                duration_s=trio.current_time() - started,
+            )
 
     async def _answer(
         self, tool: Tool[Any, Any], caller: Caller, arguments: Mapping[str, Any]
