@@ -23,6 +23,7 @@ AutonomicsError
 ├─ AlreadyRegistered            a key of a registry belongs to another actor, or to oneself already
 ├─ TaskFailed                   a task ended without a result; `reason` says how
 │  └─ TaskTimedOut              it gave none in time
+├─ RuntimeUnusable              an embedded runtime is closed, or of another process or thread
 ├─ Unstoppable                  an actor outlived its grace and its cancellation
 ├─ LedgerError
 │  ├─ StoreUnavailable          the store can't take writes now; try again later
@@ -168,6 +169,10 @@ class TaskFailed(AutonomicsError):
 
 class TaskTimedOut(TaskFailed):
     """A task gave no result in time."""
+
+
+class RuntimeUnusable(AutonomicsError):
+    """An embedded runtime can't be used from here: closed, forked, or of another thread."""
 
 
 class Unstoppable(AutonomicsError):

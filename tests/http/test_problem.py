@@ -18,7 +18,7 @@ INTERNAL = {
     "TokenUnavailable",
     "StartFailed",
     "Unstoppable",
-    # Of the runtime alone: no door calls a registry, a task or an event manager.
+    # Of the runtime alone: no door calls a registry, a task or an event manager, or hosts a tree.
     "AlreadyRegistered",
     "HandlerRefused",
     "NoSuchHandler",
@@ -26,6 +26,7 @@ INTERNAL = {
     "HandlerFailed",
     "TaskFailed",
     "TaskTimedOut",
+    "RuntimeUnusable",
 }
 
 

@@ -1,0 +1,212 @@
+"""A runtime inside an asyncio service: trio as a guest of the running loop, in the same thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
+
+import trio
+
+from autonomics.errors import RuntimeUnusable, TaskFailed
+from autonomics.runtime.context import current_trace
+from autonomics.runtime.embedding import HostedTree, Setup, conclude, run_traced
+from autonomics.runtime.host import Runtime
+from autonomics.runtime.message import Call
+from autonomics.runtime.reason import Shutdown
+from autonomics.runtime.ref import Address
+
+if TYPE_CHECKING:
+    from outcome import Outcome
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class AsyncioBridge:
+    """The way from asyncio into the tree; see `open_in_asyncio`."""
+
+    _loop: asyncio.AbstractEventLoop
+    _done: asyncio.Future[Outcome[None]]
+
+    def __init__(self, setup: Setup, stop_within_s: float) -> None:
+        self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
+        self._thread = threading.get_ident()
+        self._context = contextvars.copy_context()
+        self._host: asyncio.Task[Any] | None = None
+        self._cancels_before = 0
+        self._is_cut_off = False
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime. Its synchronous methods may be used here; what waits goes through `run`."""
+        return self._tree.runtime
+
+    async def call(self, address: str | Address, message: Call[R], timeout_s: float = 5.0) -> R:
+        """Ask an actor, by name or reference, and wait for the reply; see ActorRef.call."""
+        self._check_usable()
+        return await self.run(self._tree.find(address).call, message, timeout_s)
+
+    def cast(self, address: str | Address, message: object) -> None:
+        """Send to an actor, by name or reference, without waiting; see ActorRef.cast."""
+        self._check_usable()
+        self._tree.find(address).cast(message)
+
+    async def run(self, function: Callable[[*Ts], Awaitable[R]], *args: *Ts) -> R:
+        """Run a trio function beside the tree, such as `runtime.await_name`.
+
+        If the asyncio task is cancelled, so is the function, and its end is waited for. Raises
+        RuntimeUnusable if the tree is closed first.
+        """
+        self._check_usable()
+        answer: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
+        scope = trio.CancelScope()
+        self._tree.calls.start_soon(self._carry, scope, answer, function, args)
+        cancelled: asyncio.CancelledError | None = None
+        while not answer.done():
+            try:
+                await asyncio.wait({answer})
+            except asyncio.CancelledError as asked:
+                cancelled = asked
+                scope.cancel(reason="the asyncio task was cancelled")
+        value, error = answer.result()
+        if cancelled is not None:
+            raise cancelled from error
+        if error is not None:
+            raise error
+        return value  # type: ignore[no-any-return]
+
+    async def __aenter__(self) -> Self:
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeUnusable("expected one runtime per thread, got a second one")
+        self._loop = asyncio.get_running_loop()
+        self._done = self._loop.create_future()
+        serving: asyncio.Future[None] = self._loop.create_future()
+        trio.lowlevel.start_guest_run(
+            self._tree.serve,
+            partial(serving.set_result, None),
+            run_sync_soon_threadsafe=self._loop.call_soon_threadsafe,
+            run_sync_soon_not_threadsafe=self._loop.call_soon,
+            host_uses_signal_set_wakeup_fd=True,
+            done_callback=self._done.set_result,
+        )
+        try:
+            either: set[asyncio.Future[Any]] = {serving, self._done}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        if self._done.done():
+            self._done.result().unwrap()
+        self._host = asyncio.current_task()
+        if self._host is not None:
+            self._cancels_before = self._host.cancelling()
+        self._done.add_done_callback(self._cut_off)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        own: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        host, self._host = self._host, None
+        await self._stop()
+        if self._is_cut_off and host is not None:
+            if own is None:
+                await _take_cancel()
+            still_asked = host.uncancel() > self._cancels_before
+            if isinstance(own, asyncio.CancelledError) and not still_asked:
+                own = None
+        conclude(getattr(self._done.result(), "error", None), own)
+
+    async def _stop(self) -> None:
+        """Stop the tree and wait for its end; a cancellation meanwhile makes it short."""
+        self._tree.stop()
+        cancelled: asyncio.CancelledError | None = None
+        while not self._done.done():
+            try:
+                # A guest must not outlive its loop, so the end is waited for in any case.
+                await asyncio.wait({self._done})
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._tree.hurry()
+        if cancelled is not None:
+            raise cancelled
+
+    def _cut_off(self, _: object) -> None:
+        if self._host is not None:
+            self._is_cut_off = self._host.cancel("the tree is down")
+
+    def _check_usable(self) -> None:
+        self._tree.check_usable()
+        if threading.get_ident() != self._thread:
+            raise RuntimeUnusable(
+                "expected a call from the thread of the event loop, got one from another "
+                "(asyncio.run_coroutine_threadsafe leads there)"
+            )
+
+    async def _carry(
+        self,
+        scope: trio.CancelScope,
+        answer: asyncio.Future[tuple[Any, BaseException | None]],
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+    ) -> None:
+        self._tree.enter()
+        value: Any = None
+        failure: BaseException | None = None
+        try:
+            with scope:
+                value = await function(*args)
+        except trio.Cancelled:
+            failure = self._tree.explain()
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised in the asyncio task
+            failure = error
+        finally:
+            answer.set_result((value, failure))
+
+    async def _run_in_host(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        # In the context of the host: with the actor's own, whatever the host starts there would
+        # count as this actor's code for as long as it lives.
+        task = self._loop.create_task(
+            run_traced(function, args, current_trace()), context=self._context.copy()
+        )
+        ended = trio.Event()
+        task.add_done_callback(lambda _: ended.set())
+        try:
+            await ended.wait()
+        except trio.Cancelled:
+            task.cancel("the actor was cancelled")
+            with trio.CancelScope(shield=True):
+                await ended.wait()
+            if not task.cancelled():
+                task.result()
+            raise
+        if task.cancelled():
+            raise TaskFailed("the host cancelled the task of an actor", Shutdown("cancelled"))
+        return task.result()
+
+
+async def _take_cancel() -> None:
+    """Receive a cancellation that came too late for the block to see it."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        return
+
+
+def open_in_asyncio(setup: Setup, *, stop_within_s: float = 60.0) -> AsyncioBridge:
+    """Open a runtime inside the running asyncio loop for the length of an `async with` block.
+
+    `setup` starts the roots; what it raises comes out here. Leaving the block, by whatever way,
+    stops the tree in order; a cancellation during the stop kills what is left of it. When a root
+    of the setup crashes, is killed or gives up, the block is cancelled and ActorDied comes out of
+    it. Signals stay with the host: asyncio.run turns SIGINT into a cancellation.
+    """
+    return AsyncioBridge(setup, stop_within_s)
