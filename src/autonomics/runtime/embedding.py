@@ -127,8 +127,8 @@ class HostedTree:
         """Raise RuntimeUnusable in another process than the one that opened the runtime."""
         if not self.is_at_home():
             raise RuntimeUnusable(
-                f"expected the runtime to be opened after the fork, got one that process "
-                f"{self._pid} opened in process {os.getpid()} (gunicorn: open it in post_fork)"
+                f"expected the runtime to be opened after the fork, in process {os.getpid()}, "
+                f"got one of process {self._pid} (gunicorn: open it in post_fork)"
             )
 
     def is_at_home(self) -> bool:

@@ -103,8 +103,8 @@ class AsyncioBridge:
         if self._done.done():
             self._done.result().unwrap()
         self._host = asyncio.current_task()
-        if self._host is not None:
-            self._cancels_before = self._host.cancelling()
+        assert self._host is not None
+        self._cancels_before = self._host.cancelling()
         self._done.add_done_callback(self._cut_off)
         return self
 
@@ -117,8 +117,6 @@ class AsyncioBridge:
         host, self._host = self._host, None
         await self._stop()
         if self._is_cut_off and host is not None:
-            if own is None:
-                await _take_cancel()
             still_asked = host.uncancel() > self._cancels_before
             if isinstance(own, asyncio.CancelledError) and not still_asked:
                 own = None
@@ -191,14 +189,6 @@ class AsyncioBridge:
         if task.cancelled():
             raise TaskFailed("the host cancelled the task of an actor", Shutdown("cancelled"))
         return task.result()
-
-
-async def _take_cancel() -> None:
-    """Receive a cancellation that came too late for the block to see it."""
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        return
 
 
 def open_in_asyncio(setup: Setup, *, stop_within_s: float = 60.0) -> AsyncioBridge:

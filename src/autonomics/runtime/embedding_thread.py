@@ -86,8 +86,8 @@ class ThreadPortal:
 
     def __enter__(self) -> Self:
         self._tree.check_process()
-        self._thread.start()
         try:
+            self._thread.start()
             self._serving.result()
         except CancelledError:
             self._thread.join()
@@ -112,9 +112,10 @@ class ThreadPortal:
         """Stop the tree and wait for its end; KeyboardInterrupt meanwhile makes it short."""
         interrupt: KeyboardInterrupt | None = None
         step = self._tree.stop
-        while self._thread.is_alive():
+        # Not `is_alive`, which is False while the interrupted start of a thread goes on.
+        while self._thread in threading.enumerate():
             try:
-                with suppress(RuntimeError):  # it is down already
+                with suppress(RuntimeError, CancelledError):  # it is down already
                     self._portal.result().start_task_soon(step)
                 self._thread.join()
             except KeyboardInterrupt as error:
@@ -129,6 +130,7 @@ class ThreadPortal:
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the host
             self._failure = error
         self._serving.cancel()  # whoever waits for the start waits in vain
+        self._portal.cancel()
 
     async def _serve(self) -> None:
         from anyio.from_thread import BlockingPortal
