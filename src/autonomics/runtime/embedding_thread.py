@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 import trio
 
@@ -20,9 +20,6 @@ from autonomics.runtime.embedding import HostedTree, Setup, conclude
 from autonomics.runtime.host import Runtime
 from autonomics.runtime.message import Call
 from autonomics.runtime.ref import Address
-
-if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -34,11 +31,12 @@ class ThreadPortal:
     def __init__(self, setup: Setup, stop_within_s: float) -> None:
         self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
         self._context = contextvars.copy_context()
-        self._portal: Future[BlockingPortal] = Future()
+        self._token: Future[trio.lowlevel.TrioToken] = Future()
         self._serving: Future[None] = Future()
         self._failure: BaseException | None = None
-        # anyio's start_blocking_portal has a `finally` that talks to its thread; in a forked
-        # process, where there is no such thread, it would wait for ever.
+        # Not anyio's start_blocking_portal: its `finally` talks to its thread, and would wait for
+        # ever in a forked process, where there is none; and a call that meets its end leaves a
+        # coroutine behind that was never awaited.
         self._thread = threading.Thread(target=self._live, name="autonomics", daemon=True)
 
     @property
@@ -69,16 +67,20 @@ class ThreadPortal:
                 "expected a call from a thread of the host, got one from the runtime's own thread "
                 "(an actor awaits `call` of the address)"
             )
+        token, scope = self._token.result(), trio.CancelScope()
+        answer: Future[tuple[Any, BaseException | None]] = Future()
+
+        def begin() -> None:
+            self._tree.calls.start_soon(self._carry, scope, answer, function, args)
+
         try:
-            future = self._portal.result().start_task_soon(self._carry, function, args)
-        except RuntimeError:  # it has been closed since
-            raise self._tree.explain() from None
-        try:
-            value, error = future.result()
-        except CancelledError:
+            trio.from_thread.run_sync(begin, trio_token=token)
+            value, error = answer.result()
+        except (RuntimeError, CancelledError):  # it has been closed since
             raise self._tree.explain() from None
         except KeyboardInterrupt:
-            future.cancel()
+            with suppress(RuntimeError):
+                token.run_sync_soon(scope.cancel)
             raise
         if error is not None:
             raise error
@@ -116,7 +118,7 @@ class ThreadPortal:
         while self._thread in threading.enumerate():
             try:
                 with suppress(RuntimeError, CancelledError):  # it is down already
-                    self._portal.result().start_task_soon(step)
+                    trio.from_thread.run_sync(step, trio_token=self._token.result())
                 self._thread.join()
             except KeyboardInterrupt as error:
                 interrupt = error
@@ -130,21 +132,11 @@ class ThreadPortal:
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the host
             self._failure = error
         self._serving.cancel()  # whoever waits for the start waits in vain
-        self._portal.cancel()
+        self._token.cancel()
 
     async def _serve(self) -> None:
-        from anyio.from_thread import BlockingPortal
-
-        failure: BaseException | None = None
-        async with BlockingPortal() as portal:
-            self._portal.set_result(portal)
-            try:
-                await self._tree.serve(partial(self._serving.set_result, None))
-            except BaseException as error:  # noqa: BLE001 - raised below, outside the portal
-                failure = error
-            await portal.stop(cancel_remaining=True)
-        if failure is not None:
-            raise failure
+        self._token.set_result(trio.lowlevel.current_trio_token())
+        await self._tree.serve(partial(self._serving.set_result, None))
 
     async def _call(self, address: str | Address, message: Call[R], timeout_s: float) -> R:
         return await self._tree.find(address).call(message, timeout_s)
@@ -153,15 +145,24 @@ class ThreadPortal:
         self._tree.find(address).cast(message)
 
     async def _carry(
-        self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
-    ) -> tuple[Any, BaseException | None]:
+        self,
+        scope: trio.CancelScope,
+        answer: Future[tuple[Any, BaseException | None]],
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+    ) -> None:
         self._tree.enter()
+        value: Any = None
         try:
-            return await function(*args), None
+            with scope:
+                value = await function(*args)
         except trio.Cancelled:
+            answer.cancel()
             raise
         except BaseException as error:  # noqa: BLE001 - raised in the calling thread
-            return None, error
+            answer.set_result((None, error))
+        else:
+            answer.set_result((value, None))
 
     async def _run_in_host(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         if iscoroutinefunction(function):
