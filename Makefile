@@ -52,9 +52,10 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.server
 
-# Needs uv. The files name no index, so they install from whichever one pip is set up for.
+# Needs uv. The files name no index, so they install from whichever one pip is set up for. Extras
+# stay in the names: without them pip looks at a newer release that an extra would allow, and refuses.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 		--extra server --group build pyproject.toml -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
 		--extra server --extra mcp --extra dev --group build -c requirements.txt pyproject.toml -o requirements-dev.txt
