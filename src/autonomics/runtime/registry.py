@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -28,7 +28,7 @@ from autonomics.runtime.ref import ActorRef, Address
 
 V = TypeVar("V")
 
-Dispatch = Callable[[Sequence[Entry[V]]], Awaitable[object] | object]
+Dispatch: TypeAlias = "Callable[[Sequence[Entry[V]]], Awaitable[object] | object]"
 
 
 @attrs.frozen
