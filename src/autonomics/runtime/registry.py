@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ from autonomics.runtime.ref import ActorRef, Address
 
 V = TypeVar("V")
 
-Dispatch: TypeAlias = "Callable[[Sequence[Entry[V]]], Awaitable[object] | object]"
+Dispatch: TypeAlias = Callable[[Sequence[Entry[V]]], object]
 
 
 @attrs.frozen
