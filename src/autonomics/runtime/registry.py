@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 import trio
@@ -27,8 +27,6 @@ from autonomics.runtime.message import AlreadyStarted, Refuse
 from autonomics.runtime.ref import ActorRef, Address
 
 V = TypeVar("V")
-
-Dispatch: TypeAlias = Callable[[Sequence[Entry[V]]], object]
 
 
 @attrs.frozen
@@ -82,7 +80,9 @@ class Registry(Generic[V]):
         """Remove what one actor has under a key; nothing of any other's."""
         self._remove(key, own_or(owner, "unregister()").ref)
 
-    async def dispatch(self, key: Key, do: Dispatch[V], *, parallel: bool = False) -> None:
+    async def dispatch(
+        self, key: Key, do: Callable[[Sequence[Entry[V]]], object], *, parallel: bool = False
+    ) -> None:
         """Call `do`, plain or async, with the entries under a key, once for each partition.
 
         It is not called at all where there are none. In parallel, errors come as a group.
@@ -237,5 +237,5 @@ class KeyedRef(IndirectRef):
         return found
 
 
-async def _run(do: Dispatch[V], entries: Sequence[Entry[V]]) -> None:
+async def _run(do: Callable[[Sequence[Entry[V]]], object], entries: Sequence[Entry[V]]) -> None:
     await settle(do(entries))
