@@ -79,7 +79,7 @@ class Mailbox:
     """Made at the first message: an empty deque is half the size of an idle actor."""
     infos: int = 0
     sleeper: trio.lowlevel.Task | None = None
-    """The owner's task while it sleeps here; then the queue is empty, or it is suspended."""
+    """The owner's task while it sleeps here; then the queue is empty."""
     handled: int = 0
     refused: int = 0
     dropped: int = 0
