@@ -6,7 +6,9 @@ This room knows how one actor lives and ends. It knows nothing of supervisors or
 from __future__ import annotations
 
 from autonomics.runtime.actor import Actor, Behaviour, Worker
+from autonomics.runtime.alias import Alias, open_alias
 from autonomics.runtime.context import current_trace, tracing
+from autonomics.runtime.crash_report import CrashReport
 from autonomics.runtime.embedding import Setup, run_in_host
 from autonomics.runtime.embedding_asyncio import AsyncioBridge, open_in_asyncio
 from autonomics.runtime.embedding_thread import ThreadPortal, open_in_thread
@@ -32,7 +34,7 @@ from autonomics.runtime.event_manager import (
 )
 from autonomics.runtime.group import GroupJoined, GroupLeft, GroupMonitor, Groups
 from autonomics.runtime.host import Runtime, RuntimeStatistics, open_runtime
-from autonomics.runtime.mailbox import MailboxSpec, MailboxStatistics
+from autonomics.runtime.mailbox import MailboxSpec, MailboxStatistics, Shedding
 from autonomics.runtime.message import (
     IGNORE,
     NO_REPLY,
@@ -40,6 +42,7 @@ from autonomics.runtime.message import (
     Call,
     Continue,
     Down,
+    Exit,
     Ignore,
     InitTimedOut,
     NeverStarted,
@@ -102,9 +105,23 @@ from autonomics.runtime.state_event import (
     UpdateTimeout,
 )
 from autonomics.runtime.state_machine import MachineStatus, StateMachine
+from autonomics.runtime.system import (
+    DONE,
+    Hook,
+    Moment,
+    MomentLog,
+    get_state,
+    install_hook,
+    remove_hook,
+    remove_hooks,
+    replace_state,
+    resume,
+    suspend,
+)
 from autonomics.runtime.timer import Timer
 
 __all__ = [
+    "DONE",
     "IGNORE",
     "NO_REPLY",
     "POSTPONE",
@@ -114,6 +131,7 @@ __all__ = [
     "ActorRef",
     "AddHandler",
     "Address",
+    "Alias",
     "AlreadyStarted",
     "Answer",
     "AsyncioBridge",
@@ -125,6 +143,7 @@ __all__ = [
     "CastEvent",
     "Continue",
     "Crash",
+    "CrashReport",
     "DeleteHandler",
     "Deleted",
     "Down",
@@ -133,6 +152,7 @@ __all__ = [
     "Entry",
     "EventHandler",
     "EventManager",
+    "Exit",
     "ExitReason",
     "Go",
     "GroupJoined",
@@ -141,6 +161,7 @@ __all__ = [
     "Groups",
     "HandlerEnd",
     "HandlerExit",
+    "Hook",
     "Ignore",
     "InfoEvent",
     "InitTimedOut",
@@ -155,6 +176,8 @@ __all__ = [
     "MailboxSpec",
     "MailboxStatistics",
     "ManagerStopped",
+    "Moment",
+    "MomentLog",
     "Monitor",
     "NamedRef",
     "NeverStarted",
@@ -181,6 +204,7 @@ __all__ = [
     "RuntimeStatistics",
     "SetTimeout",
     "Setup",
+    "Shedding",
     "Shutdown",
     "StateEvent",
     "StateMachine",
@@ -201,11 +225,19 @@ __all__ = [
     "WhichHandlers",
     "Worker",
     "current_trace",
+    "get_state",
+    "install_hook",
     "is_clean",
+    "open_alias",
     "open_in_asyncio",
     "open_in_thread",
     "open_runtime",
+    "remove_hook",
+    "remove_hooks",
+    "replace_state",
+    "resume",
     "run_in_host",
     "send_request",
+    "suspend",
     "tracing",
 ]

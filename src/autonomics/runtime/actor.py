@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import trio
 
+from autonomics.errors import NoSuchActor
 from autonomics.runtime.mailbox import CALL, CAST, MailboxSpec
 from autonomics.runtime.message import (
     NO_REPLIES,
@@ -24,13 +25,13 @@ from autonomics.runtime.message import (
     bad_return,
 )
 from autonomics.runtime.reason import ExitReason, Normal, classify, iter_leaves
+from autonomics.runtime.ref import ActorRef, Address
 from autonomics.runtime.reply import ReplyTo
 from autonomics.telemetry import emit
 
 if TYPE_CHECKING:
     from autonomics.runtime.host import Runtime
     from autonomics.runtime.incarnation import Incarnation
-    from autonomics.runtime.ref import ActorRef
     from autonomics.runtime.timer import Timer
 
 Kind = Literal["actor", "worker", "supervisor"]
@@ -53,7 +54,10 @@ class Behaviour:
     """Calls are answered by a plain function, which an idle actor runs on its caller's stack."""
 
     traps: ClassVar[bool] = True
-    """False: a stop request cancels at once and `terminate` is not run."""
+    """True: it is asked to stop, and exits of linked actors come as an Exit to `handle_info`.
+
+    False: a stop request cancels at once, `terminate` is not run, and it ends with linked actors.
+    """
 
     incarnation: Incarnation
     """Set before any callback runs; not for user code."""
@@ -73,9 +77,34 @@ class Behaviour:
         """Place in the tree: ids of the supervisors and its own, joined by slashes."""
         return self.incarnation.path
 
+    def link(self, address: Address) -> None:
+        """Share ends with another actor: the exit of either is an exit signal to the other.
+
+        See `traps` for what that leads to. Raises NoSuchActor if it is not alive.
+        """
+        ref = address if isinstance(address, ActorRef) else address.resolve()
+        peer = ref.incarnation
+        if not peer.is_alive:
+            raise NoSuchActor(f"{peer.path} is not alive: {peer.exit_reason!r}")
+        if peer is not self.incarnation:
+            self.incarnation.link(peer)
+
+    def unlink(self, address: Address) -> None:
+        """Take a link back; fine if there was none. An Exit may be in the mailbox already."""
+        ref = address if isinstance(address, ActorRef) else address.resolve()
+        self.incarnation.unlink(ref.incarnation)
+
     def describe(self) -> object:
         """State for snapshots, with nothing secret in it; must neither block nor change a thing."""
         return None
+
+    def describe_message(self, message: object) -> object:
+        """Show a message or a reply in reports and traces, with nothing secret; its type alone."""
+        return type(message).__qualname__
+
+    def replace_state(self, change: Callable[[Any], object]) -> None:
+        """Let `change` alter the state, which is this object; see the function of this name."""
+        change(self)
 
     def stop_asked(self) -> None:
         """React to a stop request at once; synchronous, called by the incarnation."""
@@ -179,8 +208,8 @@ class Actor(Behaviour):
                 return check_stop("handle_continue", answer).reason
         budget = BATCH
         while True:
-            if incarnation.alarm:
-                return incarnation.heed()
+            if incarnation.alarm and (reason := await incarnation.heed()) is not None:
+                return reason
             envelope = mailbox.pop()
             if envelope is None:
                 mailbox.sleeper = task
@@ -231,6 +260,10 @@ class Actor(Behaviour):
             await self.terminate(reason)
         if patience.cancelled_caught:
             emit("actor.terminate_cut", path=self.path, within_s=within_s)
+
+
+SERVING: Final = Actor._serve.__code__  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+"""The code in whose frame `message` is the one that is being handled."""
 
 
 class Worker(Behaviour):

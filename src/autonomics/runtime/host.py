@@ -95,14 +95,62 @@ class Runtime:
         Its path is `id`, else its name. Nobody restarts it: that is what supervisors are for.
         Raises StartFailed; nothing is left of it then.
         """
-        path = id or name or f"actor-{next(self._numbers)}"
         limits = RootLimits(grace_s, init_deadline_s, confirm_s)
+        incarnation = self._launch(factory, id or name, name, limits)
+        await incarnation.await_started()
+        return incarnation.ref
+
+    async def start_linked(
+        self,
+        factory: Callable[[], Behaviour],
+        *,
+        name: str | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the field
+        grace_s: float = 5.0,
+        init_deadline_s: float = 5.0,
+        confirm_s: float = 1.0,
+    ) -> ActorRef:
+        """Start an actor that the current one is linked with and takes along when it ends.
+
+        Its path is below the current actor's. It is asked to stop with the reason of that one's
+        end, however that ends, and nobody hears of the end before all of it is gone: there are no
+        orphans. Its own end comes to the current actor as an exit signal; see `Actor.link`.
+        Raises StartFailed as `start` does, InvalidInput outside of an actor.
+        """
+        parent = CURRENT.get()
+        if parent is None:
+            raise InvalidInput("start_linked() links with an actor; call it in an actor's code")
+        limits = RootLimits(grace_s, init_deadline_s, confirm_s)
+        incarnation = self._launch(factory, id or name, name, limits, parent)
+        await incarnation.await_started()
+        if incarnation.is_alive:
+            parent.link(incarnation)
+        else:  # it has ended in the step after its init
+            assert incarnation.exit_reason is not None
+            parent.take_exit(incarnation, incarnation.exit_reason)
+        return incarnation.ref
+
+    def _launch(
+        self,
+        factory: Callable[[], Behaviour],
+        id_: str | None,
+        name: str | None,
+        limits: RootLimits,
+        parent: Incarnation | None = None,
+    ) -> Incarnation:
+        path = id_ or f"actor-{next(self._numbers)}"
+        if parent is not None:
+            path = f"{parent.path}/{path}"
         incarnation = launch(
             self, self._nursery, factory, path=path, name=name, owner=self, limits=limits
         )
         self._roots[incarnation] = None
-        await incarnation.await_started()
-        return incarnation.ref
+        if parent is not None:
+            incarnation.parent = parent
+            if parent.children is None:
+                parent.children = {}
+            parent.children[incarnation] = None
+        return incarnation
 
     def named(self, name: str) -> NamedRef:
         """Address whoever has the name at the time of use."""
@@ -126,7 +174,7 @@ class Runtime:
 
     def roots(self) -> Sequence[ActorRef]:
         """List what `start` has started and has not ended, in start order."""
-        return tuple(root.ref for root in self._roots)
+        return tuple(root.ref for root in self._roots if root.parent is None)
 
     def statistics(self) -> RuntimeStatistics:
         """Read the counters."""

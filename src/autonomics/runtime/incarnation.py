@@ -20,8 +20,10 @@ from autonomics.errors import (
 )
 from autonomics.runtime.actor import Behaviour
 from autonomics.runtime.context import CURRENT
-from autonomics.runtime.mailbox import Mailbox
+from autonomics.runtime.crash_report import CrashReport, report_crash
+from autonomics.runtime.mailbox import Envelope, Mailbox
 from autonomics.runtime.message import (
+    Exit,
     Ignore,
     InitTimedOut,
     Raised,
@@ -31,10 +33,11 @@ from autonomics.runtime.message import (
 from autonomics.runtime.reason import Crash, ExitReason, Killed, Normal, Verdict, classify
 from autonomics.runtime.ref import ActorRef, Monitor
 from autonomics.runtime.reply import ReplyTo
-from autonomics.telemetry import emit
+from autonomics.telemetry import emit, is_heard
 
 if TYPE_CHECKING:
     from autonomics.runtime.host import Runtime
+    from autonomics.runtime.system import SystemLane
     from autonomics.runtime.timer import Timer
 
 State = Literal["starting", "running", "stopping", "zombie", "dead"]
@@ -94,6 +97,15 @@ class Incarnation:
     """Something is to be heeded ahead of the mail: a stop request, or what was handed over."""
     handed: Stop | Raised | None = None
     """What a handler led to that ran on its caller's stack, for the actor's own task to do."""
+    links: dict[Incarnation, None] | None = None
+    """Whoever shares its end, both ways; a dict as an ordered set, made at the first link."""
+    parent: Incarnation | None = None
+    """The actor that started it linked; a child of a supervisor has none here."""
+    children: dict[Incarnation, None] | None = None
+    """What it started linked, in start order."""
+    lane: SystemLane | None = None
+    unread: int = 0
+    """Messages that were in the mailbox at the end."""
     _starter: trio.lowlevel.Task | None = None
     _start_ended: Callable[[], None] | None = None
     _overdue: Timer | None = None
@@ -147,7 +159,10 @@ class Incarnation:
                 own = await self.behaviour.live()
             except BaseException as caught:  # noqa: BLE001 - the actor loop: M1 decides what it was
                 error = caught
-        self._finish(classify(error, self.fate, own))
+        verdict = classify(error, self.fate, own)
+        if self.children:
+            await self._leave_nobody(verdict.reason)
+        self._finish(verdict, error)
 
     def announce_started(self) -> None:
         """Let the starter go on."""
@@ -239,6 +254,8 @@ class Incarnation:
         if not self.behaviour.traps:
             self.scope.cancel(reason=f"{self.path}: {reason!r}")
         self.behaviour.stop_asked()
+        if self.lane is not None:
+            self.lane.wake()
         self._tell_news()
 
     def hand_over(self, answer: Stop | Raised) -> None:
@@ -247,13 +264,18 @@ class Incarnation:
         self.alarm = True
         self.mailbox.wake()
 
-    def heed(self) -> ExitReason:
-        """Look what the alarm is about: raise or return what ends the actor."""
+    async def heed(self) -> ExitReason | None:
+        """Look what the alarm is about; what this raises or returns ends the actor."""
         if isinstance(self.handed, Raised):
             raise self.handed.error
-        reason = self.asked if self.handed is None else self.handed.reason
-        assert reason is not None
-        return reason
+        if self.handed is not None:
+            return self.handed.reason
+        if self.asked is None:
+            assert self.lane is not None
+            await self.lane.serve()
+            # A read of its own: a stop may have been asked for while it was suspended.
+            self.alarm = self.asked is not None or self.lane.is_needed
+        return self.asked
 
     def hurry_start(self, reason: ExitReason) -> None:
         """Ask an incarnation that is still starting to end within its grace."""
@@ -304,6 +326,48 @@ class Incarnation:
         self._part_from_callers(self.fate or Killed())
         self._tell_news()
         emit("actor.zombie", path=self.path)
+
+    # Links
+
+    def link(self, peer: Incarnation) -> None:
+        """Share each other's end from now on; both are alive."""
+        if self.links is None:
+            self.links = {}
+        if peer.links is None:
+            peer.links = {}
+        self.links[peer] = peer.links[self] = None
+
+    def unlink(self, peer: Incarnation) -> None:
+        """Share it no more; fine if they never did."""
+        if self.links and peer.links and peer in self.links:
+            del self.links[peer], peer.links[self]
+
+    def take_exit(self, sender: Incarnation | None, reason: ExitReason) -> None:
+        """React to an exit signal: as a message with `traps`, else by ending unless it is Normal.
+
+        A worker has no mailbox to be told by, so it is asked to stop.
+        """
+        if self.behaviour.traps and self.behaviour.takes_mail:
+            self.inform(Exit(None if sender is None else sender.ref, reason))
+        elif not isinstance(reason, Normal):
+            self.request_stop(reason)
+
+    async def _leave_nobody(self, reason: ExitReason) -> None:
+        """Stop what was started linked, the last first, with the same reason.
+
+        Callers need not wait for that; whoever watches, or would start a successor, has to, for
+        nothing may be left of this life then.
+        """
+        self.is_open = False
+        if self.state == "running":
+            self.state = "stopping"
+        self._part_from_callers(reason)
+        with trio.CancelScope(shield=True):  # each stop has its deadlines
+            while self.children:
+                child = next(reversed(self.children))
+                self.unlink(child)
+                await child.stop(reason)
+                self.children.pop(child, None)  # still there: a zombie
 
     # Messages
 
@@ -379,7 +443,7 @@ class Incarnation:
 
     # A KeyboardInterrupt between two of these lines would leave a name taken or a caller waiting.
     @trio.lowlevel.enable_ki_protection
-    def _finish(self, verdict: Verdict) -> None:
+    def _finish(self, verdict: Verdict, came_out: BaseException | None) -> None:
         """Spread the news of the end: names, callers, monitors, owner, in this order.
 
         Who hears of the end can rely on what comes earlier in the list: on Down the name is free.
@@ -388,14 +452,24 @@ class Incarnation:
         was_starting, was_zombie = self.state == "starting", self.state == "zombie"
         if was_starting and self.start_failure is None:
             self.start_failure = reason
+        crash: CrashReport | None = None
+        if isinstance(reason, Crash) and is_heard():
+            crash = report_crash(self, reason.error, came_out or reason.error)
         self.state = "dead"
         self.is_open = False
         self.exit_reason = reason
         if verdict.interrupted:
             self.runtime.interrupt("KeyboardInterrupt")
-        unread = self._part_from_callers(reason)
+        self._part_from_callers(reason)
         for monitor in self.monitored_by:
             monitor.fire(reason)
+        while self.links:
+            peer = self.links.popitem()[0]
+            assert peer.links is not None
+            del peer.links[self]
+            peer.take_exit(self, reason)
+        if self.parent is not None and self.parent.children is not None:
+            self.parent.children.pop(self, None)
         for monitor in tuple(self.monitors):
             monitor.cancel()
         for timer in tuple(self.timers):
@@ -405,9 +479,9 @@ class Incarnation:
         self.runtime.forget(self)
         self._tell_starter()
         self._tell_news()
-        self._report(verdict, unread, was_starting=was_starting, was_zombie=was_zombie)
+        self._report(verdict, crash, was_starting=was_starting, was_zombie=was_zombie)
 
-    def _part_from_callers(self, reason: ExitReason) -> int:
+    def _part_from_callers(self, reason: ExitReason) -> None:
         self.runtime.release_name(self)
         while self.traces:
             self.traces.pop(next(iter(self.traces)))()
@@ -420,11 +494,16 @@ class Incarnation:
         for slot in tuple(self.pending):
             slot.bury(reason)
         unread = self.mailbox.drain()
+        self.unread += unread
         self.runtime.dead_letters += unread
-        return unread
 
     def _report(
-        self, verdict: Verdict, unread: int, *, was_starting: bool, was_zombie: bool
+        self,
+        verdict: Verdict,
+        crash: CrashReport | None,
+        *,
+        was_starting: bool,
+        was_zombie: bool,
     ) -> None:
         if was_zombie:
             self.runtime.zombies -= 1
@@ -433,8 +512,12 @@ class Incarnation:
             emit("actor.masked_error", path=self.path, error=verdict.masked)
         if was_starting:
             return  # the starter has the whole story as its StartFailed
-        event = "actor.crashed" if isinstance(verdict.reason, Crash) else "actor.stopped"
-        emit(event, path=self.path, reason=verdict.reason, unread=unread)
+        reason, unread = verdict.reason, self.unread
+        # Who ends because somebody else crashed has nothing to report.
+        if isinstance(reason, Crash) and reason is not self.fate:
+            emit("actor.crashed", path=self.path, reason=reason, unread=unread, report=crash)
+        else:
+            emit("actor.stopped", path=self.path, reason=reason, unread=unread)
 
     # Waiting
 

@@ -11,7 +11,7 @@ from autonomics.errors import InvalidInput
 from autonomics.runtime.reason import ExitReason, NoProcess, Normal
 
 if TYPE_CHECKING:
-    from autonomics.runtime.ref import Address, Monitor
+    from autonomics.runtime.ref import ActorRef, Address, Monitor
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -89,6 +89,18 @@ class Down:
     reason: ExitReason | NoProcess
     tag: object = None
     monitor: Monitor | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.frozen
+class Exit:
+    """An exit signal, as `handle_info` of an actor with `traps` gets it.
+
+    Either a linked actor ended with this reason, or somebody sent it by `ActorRef.exit`; `ref` is
+    whose it is, None if it came from outside of the tree.
+    """
+
+    ref: ActorRef | None
+    reason: ExitReason
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 from trio.lowlevel import wait_task_rescheduled
@@ -20,7 +20,7 @@ from autonomics.runtime.message import (
     Stop,
     bad_reply,
 )
-from autonomics.runtime.reason import ExitReason, NoProcess, Shutdown
+from autonomics.runtime.reason import ExitReason, Killed, NoProcess, Shutdown
 from autonomics.runtime.reply import ReplyTo
 
 if TYPE_CHECKING:
@@ -179,6 +179,18 @@ class ActorRef:
         """
         self.incarnation.kill(reason)
 
+    def exit(self, reason: ExitReason) -> None:
+        """Send an exit signal, which overtakes all mail; the dead don't mind.
+
+        Killed is a kill. Of the others an actor with `traps` gets an Exit through `handle_info`,
+        and so does a supervisor, which ignores it; without, it ends with this reason and without
+        `terminate`, but for Normal, which does nothing.
+        """
+        if isinstance(reason, Killed):
+            self.incarnation.kill(reason.reason)
+        elif self.incarnation.is_alive:
+            self.incarnation.take_exit(CURRENT.get(), reason)
+
     def statistics(self) -> MailboxStatistics:
         """Read the counters of its mailbox."""
         return self.incarnation.mailbox.statistics()
@@ -194,6 +206,10 @@ def _answer(behaviour: Any, slot: ReplyTo) -> object:
     except BaseException as error:  # noqa: BLE001 - raised again in the actor's own task
         return Raised(error)
     return answer
+
+
+ANSWERING: Final = _answer.__code__
+"""The code in whose frame `slot` is of the call that is being answered."""
 
 
 async def _take_up(slot: ReplyTo, answer: object, timeout_s: float) -> Any:

@@ -165,6 +165,12 @@ class StateMachine(Actor, Generic[S, D]):
         return Continue(initial)
 
     @final
+    def replace_state(self, change: Callable[[Any], Any]) -> None:
+        """Let `change` turn (state, data) into another; no `enter` is run, no timeout touched."""
+        state, data = change((self._state, self._data))
+        self._state, self._data = self._declared(state), data
+
+    @final
     async def handle_continue(self, message: object) -> Stop | None:
         """Enter the first state."""
         assert isinstance(message, Initial)

@@ -63,6 +63,11 @@ def listening(id: str, listener: Listener) -> Generator[None]:  # noqa: A002 - s
         unsubscribe(id)
 
 
+def is_heard() -> bool:
+    """True when somebody listens, so that a costly field is worth its making."""
+    return bool(_listeners)
+
+
 def emit(event: str, /, **fields: object) -> None:
     """Hand one event to every listener before returning.
 

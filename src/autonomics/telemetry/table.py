@@ -54,6 +54,7 @@ TABLE: Final[tuple[EventSpec, ...]] = (
         path=_ACTOR,
         reason=_REASON,
         unread="messages that it never handled",
+        report="what it was doing, a CrashReport of autonomics.runtime; None if nobody listened",
     ),
     _row(
         "actor.masked_error",
@@ -83,7 +84,21 @@ TABLE: Final[tuple[EventSpec, ...]] = (
         "A mailbox ran full; once per burst.",
         path=_ACTOR,
         capacity="user messages that the mailbox holds",
-        on_full="refuse, drop_oldest or block",
+        on_full="what happens to more: refuse, drop_oldest, drop_newest or block",
+    ),
+    _row(
+        "actor.flushed",
+        "A burst was more than a shedding mailbox holds; all that waited was thrown away.",
+        path=_ACTOR,
+        capacity="user messages that the mailbox holds",
+        messages="how many were thrown away",
+    ),
+    _row(
+        "actor.hook_failed",
+        "A hook that looked at an actor's messages raised, and was removed.",
+        path=_ACTOR,
+        id="the id that it was installed under",
+        error="what it raised",
     ),
     _row(
         "actor.unexpected_message",
