@@ -106,6 +106,26 @@ async def test_the_oldest_are_dropped_with_one_event_per_burst(
     assert sum(event == "actor.overloaded" for event, _ in events) == 2
 
 
+async def test_the_newest_are_dropped_with_one_event_per_burst(
+    autojump_clock: MockClock, stage: Stage, events: list[Event]
+) -> None:
+    """BPR-02: the senders of casts do not hear of it, those of calls do."""
+    ref, release = await hold(stage, 3, "drop_newest")
+    for n in (1, 2, 3):
+        ref.cast(n)
+    ref.cast(4)
+    await ref.cast_when_room(5)
+    assert ref.statistics().dropped == 2
+    with pytest.raises(Overloaded, match=r"the mailbox of a is full \(limit=3\)"):
+        await ref.call(Ask(6))
+    assert (ref.statistics().dropped, ref.statistics().refused) == (2, 1)
+    release.set()
+    await wait_all_tasks_blocked()
+    assert stage.log == [1, 2, 3]
+    overloads = [fields for event, fields in events if event == "actor.overloaded"]
+    assert overloads == [{"path": "a", "capacity": 3, "on_full": "drop_newest"}]
+
+
 async def test_a_dropped_call_fails_at_once(autojump_clock: MockClock, stage: Stage) -> None:
     """BPR-02."""
     ref, release = await hold(stage, 1, "drop_oldest")
@@ -124,6 +144,27 @@ async def test_a_dropped_call_fails_at_once(autojump_clock: MockClock, stage: St
     release.set()
     await wait_all_tasks_blocked()
     assert stage.log == ["new"]
+
+
+async def test_a_burst_lasts_until_half_of_the_mailbox_is_empty(
+    autojump_clock: MockClock, stage: Stage, events: list[Event]
+) -> None:
+    """Else a sender that keeps it full would make one event with each message."""
+    ref, _ = await hold(stage, 4, "refuse")
+    mailbox = ref.incarnation.mailbox
+
+    def fill() -> int:
+        while mailbox.has_room:
+            ref.cast("more")
+        with pytest.raises(Overloaded):
+            ref.cast("too much")
+        return sum(event == "actor.overloaded" for event, _ in events)
+
+    assert fill() == 1
+    for taken, bursts in ((1, 1), (1, 1), (2, 2), (1, 2)):
+        for _ in range(taken):
+            mailbox.pop()
+        assert fill() == bursts
 
 
 async def test_the_runtimes_own_messages_are_never_dropped(

@@ -410,22 +410,44 @@ class Incarnation:
 
     def note_overload(self) -> None:
         """Report that the mailbox is full."""
-        # One event per burst; the flag falls when the owner takes the next message.
-        if not self.mailbox.is_overloaded:
-            self.mailbox.is_overloaded = self.mailbox.is_congested = True
-            spec = self.mailbox.spec
-            emit("actor.overloaded", path=self.path, capacity=spec.capacity, on_full=spec.on_full)
+        # One event per burst; the flag falls when half of the mailbox is empty.
+        mailbox = self.mailbox
+        if not mailbox.is_overloaded:
+            mailbox.is_overloaded = mailbox.is_congested = True
+            capacity = mailbox.spec.capacity
+            emit("actor.overloaded", path=self.path, capacity=capacity, on_full=mailbox.policy)
 
     def make_room(self) -> None:
-        """Drop the oldest message of a full mailbox; Overloaded if it refuses new ones instead."""
+        """Make room for one more message in a full mailbox; Overloaded if its policy has none."""
+        mailbox = self.mailbox
+        capacity = mailbox.spec.capacity
+        if mailbox.is_lenient:
+            mailbox.is_congested = True
+            if mailbox.depth >= capacity:
+                flushed = mailbox.flush()
+                self._turn_away(flushed)
+                emit("actor.flushed", path=self.path, capacity=capacity, messages=len(flushed))
+            return
         self.note_overload()
-        capacity = self.mailbox.spec.capacity
-        if self.mailbox.spec.on_full != "drop_oldest":
-            self.mailbox.refused += 1
+        if mailbox.policy != "drop_oldest":
+            mailbox.refused += 1
             raise Overloaded(f"the mailbox of {self.path} is full (limit={capacity})")
-        slot = self.mailbox.drop_oldest()[2]
-        if slot is not None:
-            slot.fail(Overloaded(f"{self.path} dropped it for newer mail (limit={capacity})"))
+        self._turn_away([mailbox.drop_oldest()])
+
+    def make_room_for_cast(self) -> bool:
+        """Make room for a message of which nobody will hear; False if it is to be dropped."""
+        if self.mailbox.policy != "drop_newest":
+            self.make_room()
+            return True
+        self.note_overload()
+        self.mailbox.dropped += 1
+        return False
+
+    def _turn_away(self, envelopes: list[Envelope]) -> None:
+        for _, _, slot, _ in envelopes:
+            if slot is not None:
+                limit = self.mailbox.spec.capacity
+                slot.fail(Overloaded(f"{self.path} dropped it for newer mail (limit={limit})"))
 
     # End
 

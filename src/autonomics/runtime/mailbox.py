@@ -16,7 +16,38 @@ from autonomics.runtime.reply import ReplyTo
 if TYPE_CHECKING:
     from autonomics.runtime.ref import Monitor
 
-OnFull = Literal["refuse", "drop_oldest", "block"]
+OnFull = Literal["refuse", "drop_oldest", "drop_newest", "block"]
+
+
+@attrs.frozen
+class Shedding:
+    """The policy of an actor whose messages may get lost, such as a log's or a metric's.
+
+    From `wait_at` messages on, who can wait for room does: `call` and `cast_when_room`; what others
+    send is let in. Where the actor takes a message and still has `drop_at` before it, it can't keep
+    up: new messages are dropped from then on, until it finds fewer than `wait_at`. What comes
+    between two such looks may fill the mailbox to its capacity; one more, and all that waits is
+    thrown away, for it is old by then. The event `actor.flushed` tells how much that was.
+
+    Whoever sent a cast hears nothing of all this; a call that is dropped or thrown away fails with
+    Overloaded.
+
+    Source: overload protection of OTP's logger (logger_olp), which ends dropping right below the
+    mark where it began and so begins again with the next message.
+    """
+
+    wait_at: int = 10
+    drop_at: int = 200
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.wait_at) is not int or self.wait_at < 1:
+            raise InvalidInput.expected("wait_at", "an integer of at least 1", self.wait_at)
+        if type(self.drop_at) is not int or self.drop_at <= self.wait_at:
+            raise InvalidInput.expected("drop_at", "an integer above wait_at", self.drop_at)
+
+
+def _find_room(capacity: int, on_full: object) -> int:
+    return on_full.wait_at if isinstance(on_full, Shedding) else capacity
 
 
 @attrs.frozen
@@ -24,18 +55,32 @@ class MailboxSpec:
     """How many user messages may wait, and what happens to one more.
 
     `refuse` tells the sender at once. `drop_oldest` makes room; a dropped call fails with
-    Overloaded. `block` lets `call` and `cast_when_room` wait for room in order of arrival; a plain
-    `cast` never waits, so it is refused.
+    Overloaded. `drop_newest` drops the one more, of which only the sender of a call hears. `block`
+    lets `call` and `cast_when_room` wait for room in order of arrival; a plain `cast` never waits,
+    so it is refused. A `Shedding` does one after the other as the load grows.
     """
 
     capacity: int = 1024
-    on_full: OnFull = "refuse"
+    on_full: OnFull | Shedding = "refuse"
+    room: int = attrs.field(
+        default=attrs.Factory(
+            lambda spec: _find_room(spec.capacity, spec.on_full), takes_self=True
+        ),
+        init=False,
+        repr=False,
+        eq=False,
+    )
+    """How many messages may wait before anything is different for their senders."""
 
     def __attrs_post_init__(self) -> None:
         if type(self.capacity) is not int or self.capacity < 1:
             raise InvalidInput.expected("capacity", "an integer of at least 1", self.capacity)
-        if self.on_full not in get_args(OnFull):
-            raise InvalidInput.expected("on_full", f"one of {get_args(OnFull)}", self.on_full)
+        if isinstance(self.on_full, Shedding):
+            if self.capacity <= self.on_full.drop_at:
+                raise InvalidInput.expected("capacity", "above drop_at", self.capacity)
+        elif self.on_full not in get_args(OnFull):
+            constraint = f"a Shedding or one of {get_args(OnFull)}"
+            raise InvalidInput.expected("on_full", constraint, self.on_full)
 
 
 @attrs.frozen
@@ -43,8 +88,10 @@ class MailboxStatistics:
     """Counters of one incarnation's mailbox.
 
     `depth` and `waiting_senders` are of now, `peak` is the greatest depth; `refused` and `dropped`
-    count messages that ran full, `handled` those that reached a callback. `oldest_age_s` is how
-    long the oldest message has been waiting at most: since the actor last looked without seeing it.
+    count messages that met a full mailbox, `handled` those that reached a callback. `oldest_age_s`
+    is how long the oldest message has been waiting at most: since the actor last looked without
+    seeing it. So it is never too little, and too much by no more than the time that the actor takes
+    for BATCH messages.
     """
 
     depth: int
@@ -55,6 +102,10 @@ class MailboxStatistics:
     waiting_senders: int
     oldest_age_s: float
 
+
+# As many may wait for room without anybody minding: no search for those that have given up, and
+# no bound for those who send without waiting.
+FEW: Final = 64
 
 INFO: Final = 0
 CALL: Final = 1
@@ -86,17 +137,20 @@ class Mailbox:
     is_overloaded: bool = False
     is_congested: bool = False
     """There is something to do when a message is taken: end an overload, admit who waits."""
+    _is_dropping = False
     _peak = 0
+    _removed = 0
     _since_s = 0.0
-    _looks: list[tuple[int, float]] | None = None
+    _looks: deque[tuple[int, float]] | None = None
     # Senders that wait for room. Their envelopes are moved into the queue on their behalf, so a
     # caller is not woken just to go to sleep again for the reply.
     _waiting: deque[tuple[Envelope, ReplyTo]] | None = None
+    _sweep_at = FEW
 
     def __init__(self, spec: MailboxSpec, now_s: Callable[[], float]) -> None:
         self.spec = spec
         self.now_s = now_s
-        self.limit: int = spec.capacity
+        self.limit: int = spec.room
         """Length of the queue at which there is no room for a user's message."""
 
     @property
@@ -109,11 +163,30 @@ class Mailbox:
         """True when one more user message fits; then nobody waits for room either."""
         return self.queue is None or len(self.queue) < self.limit
 
+    @property
+    def policy(self) -> OnFull:
+        """What happens now to a message that finds no room."""
+        on_full = self.spec.on_full
+        if isinstance(on_full, Shedding):
+            return "drop_newest" if self._is_dropping else "block"
+        return on_full
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whoever can't wait is let in beyond the room, up to the capacity."""
+        return isinstance(self.spec.on_full, Shedding) and not self._is_dropping
+
+    @property
+    def is_crowded(self) -> bool:
+        """Too many wait for room for one more who would not sleep meanwhile."""
+        return self._waiting is not None and len(self._waiting) >= max(FEW, self.spec.capacity)
+
     def put(self, envelope: Envelope, now_s: float | None = None) -> None:
         """Append a user's message; the caller has made sure that there is room."""
         queue = self.queue
         if queue is None:
             queue = self.queue = deque()
+            self._since_s = self.now_s() if now_s is None else now_s
         queue.append(envelope)
         if self.sleeper is not None:
             self.wake(now_s)
@@ -128,6 +201,10 @@ class Mailbox:
         """Queue up for room; the slot of a cast is filled when its message has moved in."""
         if self._waiting is None:
             self._waiting = deque()
+        elif len(self._waiting) >= self._sweep_at:
+            # An actor that takes nothing for long must not keep what senders have given up.
+            self._waiting = deque(entry for entry in self._waiting if entry[1].is_open)
+            self._sweep_at = max(FEW, 2 * len(self._waiting))
         self._waiting.append((envelope, slot))
         self.is_congested = True
         self._set_limit()
@@ -140,9 +217,23 @@ class Mailbox:
         # Only Downs and the like can stand in front of it, so this scan is short.
         oldest = next(i for i, envelope in enumerate(queue) if envelope[0])
         envelope = queue[oldest]
-        del queue[oldest]
+        self._remove(oldest)
         self.dropped += 1
         return envelope
+
+    def flush(self) -> list[Envelope]:
+        """Take out all user messages; those of the runtime stay."""
+        queue = self.queue
+        assert queue is not None
+        self._note_peak(len(queue))
+        flushed = [envelope for envelope in queue if envelope[0]]
+        self.queue = deque(envelope for envelope in queue if not envelope[0])
+        self.dropped += len(flushed)
+        self._looks = None
+        if not self.queue:
+            self._since_s = self.now_s()
+        self._relieve()
+        return flushed
 
     def pop(self) -> Envelope | None:
         """Take the next message, or None; room that this makes goes to the first who waits."""
@@ -175,16 +266,15 @@ class Mailbox:
         the oldest message has been here at most.
         """
         if self._looks is None:
-            self._looks = []
+            self._looks = deque()
         self._forget_looks()
-        self._looks.append((self.handled + len(self.queue or ()), self.now_s()))
+        self._looks.append((self._taken + len(self.queue or ()), self.now_s()))
 
     def forget_down(self, monitor: Monitor) -> None:
         """Take the Down of one monitor out of the queue, if it is there."""
         for index, (_, message, _, _) in enumerate(self.queue or ()):
             if isinstance(message, Down) and message.monitor is monitor:
-                assert self.queue is not None
-                del self.queue[index]
+                self._remove(index)
                 self._forget_info()
                 return
 
@@ -228,12 +318,25 @@ class Mailbox:
 
     def _set_limit(self) -> None:
         # While senders wait there is no room for anybody else, who would overtake them.
-        self.limit = -1 if self._waiting else self.spec.capacity + self.infos
+        is_shut = self._waiting or self._is_dropping
+        self.limit = -1 if is_shut else self.spec.room + self.infos
+
+    @property
+    def _taken(self) -> int:
+        return self.handled + self._removed
+
+    def _remove(self, index: int) -> None:
+        assert self.queue is not None
+        del self.queue[index]
+        # From further behind, it may have come after a look; then the look counts one too many,
+        # which makes the oldest message look older and never younger.
+        if index == 0:
+            self._removed += 1
 
     def _forget_looks(self) -> None:
         # What was looked at before the oldest message came: it has come since.
-        while self._looks and self._looks[0][0] <= self.handled:
-            self._since_s = self._looks.pop(0)[1]
+        while self._looks and self._looks[0][0] <= self._taken:
+            self._since_s = self._looks.popleft()[1]
 
     def _oldest_age_s(self) -> float:
         if not self.queue:
@@ -242,21 +345,34 @@ class Mailbox:
         return self.now_s() - self._since_s
 
     def _relieve(self) -> None:
-        self.is_overloaded = False
-        # Senders are let in when half of the queue is empty, not one by one: then each sends
-        # several messages before it has to wait again, instead of sleeping once for each.
-        if self._waiting and self.depth > self.spec.capacity // 2:
-            return
-        while self._waiting and self.depth < self.spec.capacity:
-            envelope, slot = self._waiting.popleft()
-            # A slot that closed meanwhile (timeout, cancelled caller) leaves nothing behind: its
-            # message was never accepted.
-            if slot.is_open:
-                self.put(envelope)
-                if envelope[0] == CAST:
-                    slot.reply(None)
-        self.is_congested = bool(self._waiting)
+        room = self.spec.room
+        if isinstance(self.spec.on_full, Shedding):
+            self._judge(self.spec.on_full)
+        waiting = self._waiting
+        # A slot that closed meanwhile (timeout, cancelled caller) leaves nothing behind: its
+        # message was never accepted.
+        while waiting and not waiting[0][1].is_open:
+            waiting.popleft()
+        # An overload is over when half of the queue is empty, or each message taken would end one
+        # and begin the next. Senders are let in then, not one by one: so each sends several
+        # messages before it has to wait again, instead of sleeping once for each.
+        if self.depth <= room // 2:
+            self.is_overloaded = False
+            while waiting and self.depth < room:
+                envelope, slot = waiting.popleft()
+                if slot.is_open:
+                    self.put(envelope)
+                    if envelope[0] == CAST:
+                        slot.reply(None)
+            self.is_congested = bool(waiting)
         self._set_limit()
+
+    def _judge(self, policy: Shedding) -> None:
+        if self.depth >= policy.drop_at and not self._is_dropping:
+            self._is_dropping = True
+            self.is_overloaded = False  # what happens now is another matter, and worth an event
+        elif self.depth < policy.wait_at:
+            self._is_dropping = False
 
     def give_up(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         """Stop sleeping, as trio's abort function; no message is ever in flight here."""

@@ -102,7 +102,7 @@ class ActorRef:
         if queue is None or len(queue) < mailbox.limit:
             slot.arm(timeout_s, now_s)
             mailbox.put(envelope, now_s)
-        elif mailbox.spec.on_full == "block":
+        elif mailbox.policy == "block":
             callee.note_overload()
             slot.arm(timeout_s, now_s)
             mailbox.put_when_room(envelope, slot)
@@ -115,7 +115,7 @@ class ActorRef:
     def cast(self, message: object) -> None:
         """Send without waiting; to the dead it is dropped and counted.
 
-        Raises Overloaded when the mailbox is full, unless it drops its oldest.
+        Raises Overloaded when the mailbox is full, unless it drops its oldest or this message.
         """
         target = self.incarnation
         mailbox = target.mailbox
@@ -123,8 +123,8 @@ class ActorRef:
             target.runtime.dead_letters += 1
             return
         queue = mailbox.queue
-        if queue is not None and len(queue) >= mailbox.limit:
-            target.make_room()
+        if queue is not None and len(queue) >= mailbox.limit and not target.make_room_for_cast():
+            return
         sender = CURRENT.get()
         trace = sender.trace if sender is not None else current_trace()
         mailbox.put((CAST, message, None, trace))
@@ -141,7 +141,7 @@ class ActorRef:
             await runtime.let_others_run()
         runtime.reductions -= 1
         mailbox = target.mailbox
-        if mailbox.has_room or mailbox.spec.on_full != "block" or not target.is_alive:
+        if mailbox.has_room or mailbox.policy != "block" or not target.is_alive:
             self.cast(message)
             return
         caller = CURRENT.get()

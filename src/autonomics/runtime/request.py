@@ -303,7 +303,7 @@ def _post(callee: Incarnation, message: object, slot: ReplyTo) -> None:
     envelope = (CALL, message, slot, current_trace())
     if mailbox.has_room:
         mailbox.put(envelope)
-    elif mailbox.spec.on_full == "block":
+    elif mailbox.spec.on_full == "block" and not mailbox.is_crowded:
         callee.note_overload()
         mailbox.put_when_room(envelope, slot)
     else:
