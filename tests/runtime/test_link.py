@@ -223,6 +223,15 @@ async def test_an_actor_takes_along_what_it_has_started_linked(
     assert ([line for line in stage.log if "term:a" in str(line)] == [f"term:a:{word}"]) is traps
 
 
+async def test_a_stopped_actor_takes_them_along_too(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    p = await start(stage, "p")
+    a = await start_linked(p, stage.script("a"), "a")
+    assert await p.stop(Shutdown("x")) == Shutdown("x")
+    assert await a.wait_down() == Shutdown("x")
+
+
 async def test_a_supervisor_ends_with_the_actor_that_started_it(
     autojump_clock: MockClock, stage: Stage
 ) -> None:

@@ -245,6 +245,36 @@ async def test_a_deferred_reply_comes_out_when_it_is_given(
     assert log.moments[0].path == "a"
 
 
+async def test_a_reply_after_the_last_hook_is_seen_by_nobody(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    a, log = await stage.runtime.start(Register, name="a"), MomentLog()
+    await install_hook(a, "log", log)
+
+    async def answer() -> None:
+        await wait_all_tasks_blocked()
+        await remove_hooks(a)
+        a.cast(3)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        assert await a.call(Later()) == 3
+    assert [moment.kind for moment in log.moments] == ["in", "noreply"]
+
+
+async def test_a_message_that_can_not_be_shown_is_handled(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    class Shy(Register):
+        def describe_message(self, message: object) -> object:
+            raise ValueError("no")
+
+    a, log = await stage.runtime.start(Shy, name="a"), MomentLog()
+    await install_hook(a, "log", log)
+    assert await a.call(Get()) == 0
+    assert log.moments[0].message == "describe_message failed: ValueError('no')"
+
+
 async def test_what_fails_and_is_no_longer_wanted_comes_out_too(
     autojump_clock: MockClock, stage: Stage
 ) -> None:

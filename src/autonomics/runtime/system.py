@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, assert_never
 
 import attrs
 import trio
 
 from autonomics.errors import InvalidInput
 from autonomics.runtime.context import CURRENT
+from autonomics.runtime.crash_report import describe_safely
 from autonomics.runtime.message import Answer, Call
 from autonomics.runtime.ref import ActorRef, Address
 from autonomics.runtime.reply import ReplyTo
@@ -261,6 +262,8 @@ class SystemLane:
                 return self._hooks.pop(id_, None) is not None
             case RemoveHooks():
                 self._hooks.clear()
+            case _:
+                assert_never(command)
         return None
 
     # Hooks
@@ -277,19 +280,20 @@ class SystemLane:
             slot = self._slot = _HookedSlot(slot, self, peer)
             queue[0] = (kind, message, slot, trace)
         self._is_handling = True
-        self.tell("in", message, peer)
+        self.tell("in", self.show(message), peer)
 
     def _end_of_message(self) -> None:
         if self._is_handling and (self._slot is None or not self._slot.is_answered):
             self.tell("noreply", None, None)
         self._is_handling, self._slot = False, None
 
-    def tell(self, kind: MomentKind, message: object, peer: str | None) -> None:
+    def show(self, message: object) -> object:
+        """Ask the actor what may be seen of it; a broken answer must not harm the actor."""
+        return describe_safely(self.owner.behaviour.describe_message, message)
+
+    def tell(self, kind: MomentKind, shown: object, peer: str | None) -> None:
         """Call every hook."""
-        if not self._hooks:
-            return
         owner = self.owner
-        shown = None if message is None else owner.behaviour.describe_message(message)
         moment = Moment(owner.path, kind, shown, peer, owner.runtime.now_s())
         for id_, hook in tuple(self._hooks.items()):
             try:
@@ -328,4 +332,4 @@ class _HookedSlot(ReplyTo):
 
     def _show(self, answer: object) -> None:
         self.is_answered = True
-        self._lane.tell("out", answer, self._peer)
+        self._lane.tell("out", self._lane.show(answer), self._peer)
