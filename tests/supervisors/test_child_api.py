@@ -24,6 +24,7 @@ from autonomics.supervisors import (
     restart_child,
     start_child,
     terminate_child,
+    which_child,
     which_children,
 )
 from autonomics.testing.scripted import Script, ScriptedActor
@@ -75,9 +76,12 @@ async def test_restarting_a_child_keeps_its_place(autojump_clock: MockClock, sta
         with pytest.raises(ChildRefused) as refusal:
             await restart_child(root, id_)
         assert refusal.value.rule == rule
+    before = stage.at("s/a"), stage.at("s/b"), stage.at("s/d")
     await terminate_child(root, "b")
     ref = await restart_child(root, "b")
     assert ref is stage.at("s/b")
+    assert ref is not before[1]
+    assert (stage.at("s/a"), stage.at("s/d")) == (before[0], before[2])
     assert await ids(root) == ["a", "b", "d"]
 
 
@@ -165,13 +169,33 @@ async def test_a_spec_can_be_read_back_with_its_defaults(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
     """SUP-A13."""
-    spec = stage.child("a")
+    spec = ChildSpec(id="a", start=stage.script("a"))
     root = await stage.supervise(spec)
     assert await get_childspec(root, "a") == spec
     assert await get_childspec(root, stage.at("s/a")) == spec
-    assert (spec.restart, spec.grace_s, spec.significant) == ("permanent", 5.0, False)
-    with pytest.raises(ChildRefused, match="not_found"):
-        await get_childspec(root, "q")
+    read = attrs.asdict(await get_childspec(root, "a"), recurse=False)
+    assert read == {
+        "id": "a",
+        "start": spec.start,
+        "restart": "permanent",
+        "grace_s": 5.0,
+        "init_deadline_s": 5.0,
+        "confirm_s": 1.0,
+        "name": None,
+        "significant": False,
+        "held": False,
+        "spacing_s": 0.0,
+        "spacing_most_s": 30.0,
+        "spends_budget": True,
+        "beside_zombie": False,
+    }
+    for key in ("a", stage.at("s/a")):
+        info = await which_child(root, key)
+        assert (info.id, info.ref, info.kind) == ("a", stage.at("s/a"), "actor")
+    for ask in (get_childspec, which_child):
+        with pytest.raises(ChildRefused) as refusal:
+            await ask(root, "q")
+        assert refusal.value.rule == "not_found"
 
 
 async def test_a_child_that_fails_to_start_is_not_kept(
@@ -209,12 +233,17 @@ async def test_what_init_ignored_is_kept_unless_temporary(
 async def test_a_significant_child_is_refused_where_nothing_could_follow(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    """SUP-X10."""
+    """SUP-X10: a permanent one can't even be written down."""
     root = await stage.supervise()
+    other = await stage.supervise(auto_shutdown="any_significant", name="other")
     spec = stage.child("a", restart="transient", significant=True)
     with pytest.raises(InvalidSpec, match="auto_shutdown is 'never'"):
         await start_child(root, spec)
+    with pytest.raises(InvalidSpec, match="it is permanent and never ends for good"):
+        await start_child(other, stage.child("a", restart="permanent", significant=True))
+    assert stage.log == []
     assert root.is_alive()
+    assert other.is_alive()
 
 
 async def test_two_children_can_not_have_one_name(autojump_clock: MockClock, stage: Stage) -> None:

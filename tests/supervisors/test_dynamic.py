@@ -1,13 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomics.errors import ChildRefused, InvalidInput, InvalidSpec, StartFailed, Unstoppable
-from autonomics.runtime import IGNORE, ActorRef, Call, Killed, Refuse, Shutdown, Worker
+from autonomics.runtime import (
+    IGNORE,
+    Actor,
+    ActorRef,
+    Call,
+    Crash,
+    Killed,
+    Refuse,
+    Shutdown,
+    Worker,
+)
 from autonomics.supervisors import (
     ChildCounts,
     ChildSpec,
@@ -16,6 +27,7 @@ from autonomics.supervisors import (
     delete_child,
     restart_child,
     start_child,
+    start_child_from,
     terminate_child,
     which_children,
 )
@@ -66,6 +78,84 @@ async def test_calls_that_make_no_sense_for_a_pool_are_refused(
 
     with pytest.raises(InvalidInput, match="a child request"):
         await root.call(Strange())
+
+
+class Connection(Actor):
+    """Writes down with what it was started."""
+
+    def __init__(self, log: list[Any], host: str, port: int) -> None:
+        log.append((host, port))
+        if port == 666:
+            raise ValueError("no")
+
+
+def connection(log: list[Any], host: str, port: int = 80) -> ChildSpec:
+    return ChildSpec(id=host, start=lambda: Connection(log, host, port))
+
+
+def other_template(log: list[Any], host: str, port: int = 80) -> ChildSpec:
+    return connection(log, host, port)
+
+
+async def test_a_template_gets_the_extra_argument_first_and_restarts_get_all_the_same(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """SUP-Y11, SUP-Y01."""
+    root = await stage.runtime.start(lambda: DynamicSupervisor(connection, stage.log), name="p")
+    first = await start_child_from(root, connection, "alpha")
+    second = await start_child_from(stage.runtime.named("p"), connection, "beta", port=443)
+    assert stage.log == [("alpha", 80), ("beta", 443)]
+    for _ in range(2):
+        stage.at("p/alpha").kill()
+        await wait_all_tasks_blocked()
+    assert not first.is_alive()
+    assert second.is_alive()
+    assert stage.log == [("alpha", 80), ("beta", 443), ("alpha", 80), ("alpha", 80)]
+    assert [child.ref for child in await which_children(root)] == [stage.at("p/alpha"), second]
+
+
+async def test_a_pool_has_one_template_or_none(autojump_clock: MockClock, stage: Stage) -> None:
+    """SUP-Y12: what is more or less can't be written down, or is refused."""
+    root = await stage.runtime.start(
+        lambda: DynamicSupervisor(connection, stage.log, max_children=1), name="p"
+    )
+    plain = await stage.runtime.start(DynamicSupervisor, name="plain")
+    starts: list[tuple[Callable[[], Awaitable[object]], str]] = [
+        (lambda: start_child_from(root, other_template, "alpha"), "template"),
+        (lambda: start_child(root, stage.child("alpha")), "template"),
+        (lambda: start_child_from(plain, connection, "alpha"), "no_template"),
+    ]
+    for start, rule in starts:
+        with pytest.raises(ChildRefused) as refusal:
+            await start()
+        assert refusal.value.rule == rule
+    with pytest.raises(InvalidSpec, match="expected template to be a function"):
+        DynamicSupervisor("zzz", 1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert stage.log == []
+    await start_child_from(root, connection, "alpha")
+    with pytest.raises(ChildRefused, match="max_children"):
+        await start_child_from(root, connection, "beta")
+
+
+async def test_a_template_that_fails_harms_nobody(autojump_clock: MockClock, stage: Stage) -> None:
+    def moody(log: list[Any], mood: str) -> ChildSpec:
+        if mood == "bad":
+            raise ValueError(mood)
+        return cast("ChildSpec", None)
+
+    root = await stage.runtime.start(lambda: DynamicSupervisor(moody, stage.log), name="p")
+    with pytest.raises(StartFailed, match="the template failed: ValueError\\('bad'\\)") as failure:
+        await start_child_from(root, moody, "bad")
+    assert isinstance(failure.value.reason, Crash)
+    with pytest.raises(InvalidSpec, match="expected what a template makes to be a ChildSpec"):
+        await start_child_from(root, moody, "silent")
+    with pytest.raises(StartFailed, match="TypeError"):
+        await start_child_from(root, moody)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert await which_children(root) == ()
+    factory = await stage.runtime.start(lambda: DynamicSupervisor(connection, stage.log))
+    with pytest.raises(StartFailed, match="no"):
+        await start_child_from(factory, connection, "alpha", 666)
+    assert await which_children(factory) == ()
 
 
 async def test_a_full_pool_refuses_without_calling_the_start_function(
@@ -137,11 +227,15 @@ async def test_mixed_grace_times_run_beside_each_other(
 ) -> None:
     """SUP-Y07."""
     root = await pool(stage)
-    for grace_s in (0.1, 0.3, 0):
+    refs = [
         await start_child(root, stage.child("w", ending=5, grace_s=grace_s))
+        for grace_s in (0.1, 0.3, 0)
+    ]
     began = trio.current_time()
     await root.stop()
     assert trio.current_time() - began == pytest.approx(0.3, abs=0.01)
+    reasons = [await ref.wait_down() for ref in refs]
+    assert reasons == [Killed("grace exceeded")] * 2 + [Killed("brutal kill")]
 
 
 async def test_a_failing_start_leaves_nothing(autojump_clock: MockClock, stage: Stage) -> None:

@@ -133,8 +133,8 @@ async def test_a_transient_supervisor_that_gives_up_is_not_restarted(
     root = await stage.supervise(sub)
     await stage.crash("s/sub/x")
     assert root.is_alive()
-    (info,) = await which_children(root)
-    assert (info.ref, info.state) == (None, "stopped")
+    (sub_node,) = (await snapshot(root)).children
+    assert (sub_node.state, sub_node.last_exit) == ("stopped", Shutdown("restart_intensity"))
     assert [fields["path"] for event, fields in events if event == "supervisor.gave_up"] == [
         "s/sub"
     ]

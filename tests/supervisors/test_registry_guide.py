@@ -17,10 +17,12 @@ PROGRAMS: list[tuple[str, str]] = PROGRAM.findall(GUIDE.read_text("utf-8"))
 
 
 def test_every_block_is_a_program_with_its_output() -> None:
-    assert len(PROGRAMS) == GUIDE.read_text("utf-8").count("```python") == 4
+    assert len(PROGRAMS) == GUIDE.read_text("utf-8").count("```python") == 5
 
 
-@pytest.mark.parametrize(("text", "output"), PROGRAMS, ids=["keys", "requests", "pool", "tasks"])
+@pytest.mark.parametrize(
+    ("text", "output"), PROGRAMS, ids=["keys", "requests", "partitions", "pool", "tasks"]
+)
 def test_the_programs_print_what_stands_below_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, output: str
 ) -> None:

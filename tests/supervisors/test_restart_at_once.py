@@ -41,6 +41,7 @@ async def test_the_successor_has_the_name_as_soon_as_anybody_hears_of_the_end(
 async def test_a_slow_init_does_not_keep_the_supervisor_from_answering(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
+    """SUP-S15, for a restart; a first start holds it up, see test_start."""
     s = await stage.supervise(stage.child("a", inits=(None, 2.0)))
     await stage.crash("s/a")
     began = trio.current_time()

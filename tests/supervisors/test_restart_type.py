@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from autonomics.runtime import Normal, Shutdown, Stop, is_clean
+from autonomics.runtime import Normal, ReplyTo, Shutdown, Stop, is_clean
 from autonomics.supervisors import start_child, which_children
-from autonomics.testing.scripted import Ask
+from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Stage
 
 ENDS: dict[str, Any] = {
@@ -51,11 +52,24 @@ async def test_state_and_queued_messages_do_not_survive_a_restart(
     """SUP-R02."""
     await stage.supervise(stage.child("a"))
     first = stage.at("s/a")
-    assert await first.call(Ask("state of the first")) == "state of the first"
+
+    async def write(actor: ScriptedActor) -> None:
+        actor.state = 5  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def read(actor: ScriptedActor, _: ReplyTo) -> object:
+        return getattr(actor, "state", None)
+
+    async def be_busy(_: ScriptedActor) -> None:
+        await trio.sleep(0.06)
+
+    first.cast(write)
+    assert await first.call(Ask(read)) == 5
+    first.cast(be_busy)
     first.cast(RuntimeError("died"))
     for message in ("m1", "m2", "m3"):
         first.cast(message)
-    await wait_all_tasks_blocked()
+    await trio.sleep(0.1)
     assert stage.at("s/a") is not first
+    assert await stage.at("s/a").call(Ask(read)) is None
     assert stage.log == ["init:a", "up:a", "term:a:died", "init:a", "up:a"]
     assert stage.runtime.statistics().dead_letters == 3

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any, ClassVar, get_args
 
 import pytest
 import trio
@@ -10,8 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from autonomics.errors import ChildRefused, StartFailed, Unstoppable
 from autonomics.runtime import (
     Crash,
+    ExitReason,
     InitTimedOut,
     Killed,
+    Normal,
     Refuse,
     Shutdown,
     Stop,
@@ -20,6 +23,8 @@ from autonomics.runtime import (
 )
 from autonomics.supervisors import (
     ChildSpec,
+    DynamicSupervisor,
+    Restart,
     Supervisor,
     delete_child,
     restart_child,
@@ -29,7 +34,7 @@ from autonomics.supervisors import (
     which_children,
 )
 from autonomics.supervisors.request import WhichChildren
-from autonomics.testing.scripted import Ask
+from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Event, Stage
 
 
@@ -91,13 +96,21 @@ async def test_static_children_stop_one_after_the_other(
 async def test_a_killed_supervisor_takes_its_children_along(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    """SUP-D11."""
-    root = await stage.supervise(stage.child("a", ending=0.5))
-    a = stage.at("s/a")
+    """SUP-D11: who wants no clean-up is cancelled instead."""
+
+    class Heedless(ScriptedActor):
+        traps: ClassVar[bool] = False
+
+    root = await stage.supervise(stage.child("a", ending=0.5), stage.child("b"))
+    stage.scripts["b"].actor = Heedless
+    await terminate_child(root, "b")
+    await restart_child(root, "b")
+    refs = [stage.at("s/a"), stage.at("s/b")]
+    stage.log.clear()
     root.kill("by the operator")
     assert await root.wait_down() == Killed("by the operator")
-    assert stage.log[-2:] == ["term:a:killed", "term_done:a"]
-    assert await a.wait_down() == Killed("by the operator")
+    assert stage.log == ["term:a:killed", "term_done:a"]
+    assert [await ref.wait_down() for ref in refs] == [Killed("by the operator")] * 2
     assert stage.runtime.living() == ()
 
 
@@ -125,6 +138,59 @@ async def test_bad_ends_of_children_do_not_change_the_supervisors_own(
         stage.child("a", ending=3, grace_s=0.05), stage.child("b", ending=ValueError("odd"))
     )
     assert await root.stop() == Shutdown()
+
+
+ENDS: dict[str, tuple[Any, ExitReason]] = {
+    "normal": (Stop(Normal()), Normal()),
+    "shutdown": (Stop(Shutdown()), Shutdown()),
+    "shutdown_x": (Stop(Shutdown("x")), Shutdown("x")),
+    "other": (RuntimeError("died"), Crash(RuntimeError("died"))),
+}
+
+
+def expect_report(restart: str, end: str) -> bool:
+    return end == "other" or (restart == "permanent" and end != "shutdown")
+
+
+@pytest.mark.parametrize("order", ["static", "dynamic"])
+async def test_children_that_end_by_themselves_while_their_supervisor_stops(
+    autojump_clock: MockClock, stage: Stage, events: list[Event], order: str
+) -> None:
+    """SUP-D17: each keeps its reason; what OTP calls a shutdown error is reported."""
+    kinds = {f"{restart}_{end}": (restart, end) for restart in get_args(Restart) for end in ENDS}
+    root = await stage.runtime.start(
+        lambda: Supervisor([]) if order == "static" else DynamicSupervisor(), name="s"
+    )
+    refs = {
+        id_: await start_child(root, stage.child(id_, restart=restart))
+        for id_, (restart, _) in kinds.items()
+    }
+    await start_child(root, stage.child("z", ending=1.0))
+    events.clear()
+
+    async def end_all() -> None:
+        await trio.sleep(0.5)
+        for id_, (_, end) in kinds.items():
+            refs[id_].cast(ENDS[end][0])
+
+    async with trio.open_nursery() as nursery:
+        if order == "dynamic":  # all are asked at once: let them come first
+            await end_all()
+        else:
+            nursery.start_soon(end_all)
+        assert await root.stop() == Shutdown()
+    for id_, (_, end) in kinds.items():
+        reason = await refs[id_].wait_down()
+        assert repr(reason) == repr(ENDS[end][1])
+    exited = {fields["child"] for event, fields in events if event == "child.exited"}
+    reported = [fields["child"] for event, fields in events if event == "child.stopped_badly"]
+    assert exited == set(kinds)
+    assert sorted(map(str, reported)) == sorted(
+        id_ for id_, (restart, end) in kinds.items() if expect_report(restart, end)
+    )
+    assert not any(fields["restarts"] for event, fields in events if event == "child.exited")
+    assert "actor.started" not in dict(events)
+    assert stage.runtime.living() == ()
 
 
 async def test_a_grace_on_a_supervisor_leaves_no_grandchild_behind(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomics.runtime import ActorRef, Normal, Shutdown, Stop
-from autonomics.supervisors import terminate_child, which_children
+from autonomics.supervisors import snapshot, terminate_child, which_children
 from autonomics.testing.stage import Stage
 
 
@@ -97,8 +97,10 @@ async def test_it_climbs_through_significant_supervisors(
         spec={"restart": "transient", "significant": True},
     )
     root = await stage.supervise(stage.child("a"), sub, auto_shutdown="any_significant")
+    inner = stage.at("s/sub")
     await finish(stage.at("s/sub/x"))
-    assert not root.is_alive()
+    assert await inner.wait_down() == Shutdown("auto_shutdown")
+    assert await root.wait_down() == Shutdown("auto_shutdown")
 
 
 async def test_a_permanent_supervisor_that_ends_itself_is_started_again(
@@ -110,8 +112,13 @@ async def test_a_permanent_supervisor_that_ends_itself_is_started_again(
         stage.child("x", restart="transient", significant=True),
         auto_shutdown="any_significant",
     )
-    await stage.supervise(sub)
-    first = stage.at("s/sub")
+    root = await stage.supervise(sub, max_restarts=2)
+    for left in (1, 0):
+        first = stage.at("s/sub")
+        await finish(stage.at("s/sub/x"))
+        assert await first.wait_down() == Shutdown("auto_shutdown")
+        assert stage.at("s/sub") is not first
+        assert stage.at("s/sub/x").is_alive()
+        assert (await snapshot(root)).restarts_left == left
     await finish(stage.at("s/sub/x"))
-    assert stage.at("s/sub") is not first
-    assert stage.at("s/sub/x").is_alive()
+    assert await root.wait_down() == Shutdown("restart_intensity")

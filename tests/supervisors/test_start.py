@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from autonomics.errors import InvalidSpec, StartFailed
+from autonomics.errors import ChildRefused, InvalidSpec, StartFailed
 from autonomics.runtime import IGNORE, AlreadyStarted, Crash, Refuse, Shutdown
 from autonomics.supervisors import (
     ChildSpec,
@@ -14,11 +18,16 @@ from autonomics.supervisors import (
     FailedToStartChild,
     Supervisor,
     count_children,
+    delete_child,
+    get_childspec,
     restart_child,
+    start_child,
+    terminate_child,
+    which_child,
     which_children,
 )
 from autonomics.testing.scripted import Script
-from autonomics.testing.stage import Stage
+from autonomics.testing.stage import Event, Stage
 
 
 async def test_children_start_left_to_right_each_after_the_one_before(
@@ -32,15 +41,67 @@ async def test_children_start_left_to_right_each_after_the_one_before(
 async def test_stop_is_strictly_reverse_and_sequential(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    """SUP-S02."""
-    root = await stage.supervise(stage.child("a"), stage.child("b", ending=0.06), stage.child("c"))
+    """SUP-S02: who is asked finds all behind it dead, not only cleaned up."""
+    alive: list[list[str]] = []
+
+    async def look() -> None:
+        alive.append([ref.path for ref in stage.runtime.living()])
+
+    root = await stage.supervise(
+        stage.child("a", ending=look), stage.child("b", ending=0.06), stage.child("c")
+    )
     stage.log.clear()
     assert await root.stop() == Shutdown()
-    assert stage.log == ["term:c:shutdown", "term:b:shutdown", "term_done:b", "term:a:shutdown"]
+    assert stage.log == [
+        *("term:c:shutdown", "term:b:shutdown", "term_done:b"),
+        *("term:a:shutdown", "term_done:a"),
+    ]
+    assert alive == [["s", "s/a"]]
+
+
+class Configured(Supervisor):
+    """Decides in `init` what becomes of it."""
+
+    def __init__(self, children: Sequence[ChildSpec], answer: Any) -> None:
+        super().__init__(children)
+        self.answer = answer
+
+    async def init(self) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or await super().init()
+
+
+async def test_a_supervisor_may_decide_not_to_start_at_all(
+    autojump_clock: MockClock, stage: Stage, events: list[Event]
+) -> None:
+    """SUP-S03."""
+    with pytest.raises(StartFailed) as failure:
+        await stage.runtime.start(lambda: Configured([stage.child("a")], IGNORE), name="nm1")
+    assert failure.value.reason == IGNORE
+    assert stage.log == []
+    assert stage.runtime.whereis("nm1") is None
+    assert stage.runtime.living() == ()
+    assert events == []  # nothing but the answer tells the starter
+
+
+async def test_a_child_supervisor_that_does_not_want_to_start_is_kept_without_an_incarnation(
+    autojump_clock: MockClock, stage: Stage, events: list[Event]
+) -> None:
+    """SUP-S03, as a child."""
+    answers: list[Any] = [IGNORE, None]
+    sub = ChildSpec(id="sub", start=lambda: Configured([stage.child("x")], answers.pop(0)))
+    root = await stage.supervise(sub, stage.child("b"))
+    assert stage.log == ["init:b", "up:b"]
+    info = await which_child(root, "sub")
+    assert (info.ref, info.state) == (None, "stopped")
+    assert "child.exited" not in dict(events)
+    await restart_child(root, "sub")
+    assert stage.at("s/sub/x").is_alive()
 
 
 async def test_a_supervisor_that_can_not_be_made_leaves_its_name_free(
-    autojump_clock: MockClock, stage: Stage
+    autojump_clock: MockClock, stage: Stage, events: list[Event]
 ) -> None:
     """SUP-S04."""
     error = RuntimeError("boom")
@@ -48,11 +109,27 @@ async def test_a_supervisor_that_can_not_be_made_leaves_its_name_free(
     def boom() -> Supervisor:
         raise error
 
+    for start in (boom, lambda: Configured([stage.child("a")], error)):
+        with pytest.raises(StartFailed) as failure:
+            await stage.runtime.start(start, name="nm1")
+        assert failure.value.reason == Crash(error)
+        assert stage.runtime.whereis("nm1") is None
+        assert stage.runtime.living() == ()
+    assert stage.log == []
+    assert events == []  # nothing but the answer tells the starter
+
+
+@pytest.mark.parametrize("answer", ["zzz", 7, Shutdown()])
+async def test_an_init_of_a_supervisor_that_answers_nonsense_is_an_error(
+    autojump_clock: MockClock, stage: Stage, answer: object
+) -> None:
+    """SUP-S05."""
     with pytest.raises(StartFailed) as failure:
-        await stage.runtime.start(boom, name="nm1")
-    assert failure.value.reason == Crash(error)
+        await stage.runtime.start(lambda: Configured([stage.child("a")], answer), name="nm1")
+    assert isinstance(failure.value.reason, Crash)
+    assert f"got {answer!r}" in str(failure.value.reason.error)
+    assert stage.log == []
     assert stage.runtime.whereis("nm1") is None
-    assert stage.runtime.living() == ()
 
 
 async def test_a_failing_third_child_rolls_back_in_reverse_and_the_fourth_never_starts(
@@ -79,21 +156,23 @@ async def test_a_failing_third_child_rolls_back_in_reverse_and_the_fourth_never_
 
 
 async def test_a_failing_start_says_why(autojump_clock: MockClock, stage: Stage) -> None:
-    """SUP-S07."""
-    error = ValueError("init crash")
+    """SUP-S07: with the traceback, where something was raised."""
+    init_crash, start_crash = ValueError("in init"), ValueError("in start")
     weird: Any = "weird"
 
-    def start_crash() -> Any:
-        raise error
+    def start() -> Any:
+        raise start_crash
 
-    for spec, reason in [
-        (stage.child("b", inits=[error]), Crash(error)),
-        (ChildSpec(id="b", start=start_crash), Crash(error)),
-        (ChildSpec(id="b", start=lambda: weird), "weird"),
+    for spec, reason, where in [
+        (stage.child("b", inits=[init_crash]), Crash(init_crash), "in init"),
+        (ChildSpec(id="b", start=start), Crash(start_crash), "in start"),
+        (ChildSpec(id="b", start=lambda: weird), "weird", None),
     ]:
         with pytest.raises(StartFailed) as failure:
             await stage.supervise(spec)
         assert failure.value.reason == Shutdown(FailedToStartChild("b", reason))
+        if isinstance(reason, Crash):
+            assert f", {where}\n" in "".join(traceback.format_exception(reason.error))
 
 
 async def test_a_permanent_child_that_ignores_its_start_is_kept_without_an_incarnation(
@@ -122,6 +201,15 @@ async def test_a_temporary_child_that_ignores_its_start_is_forgotten(
 
 def make_spec(**fields: Any) -> ChildSpec:
     return ChildSpec(**fields)
+
+
+@pytest.mark.parametrize("missing", ["id", "start"])
+def test_a_child_spec_needs_an_id_and_a_start_function(missing: str) -> None:
+    """SUP-S11."""
+    fields: dict[str, Any] = {"id": "a", "start": Script("a")}
+    del fields[missing]
+    with pytest.raises(TypeError, match=missing):
+        make_spec(**fields)
 
 
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
@@ -190,9 +278,67 @@ def test_a_bad_supervisor_flag_is_refused_by_name(flags: dict[str, Any]) -> None
 def test_a_dynamic_supervisor_knows_no_auto_shutdown() -> None:
     """SUP-S12."""
     with pytest.raises(TypeError, match="auto_shutdown"):
-        DynamicSupervisor(auto_shutdown="any_significant")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        DynamicSupervisor(auto_shutdown="any_significant")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     with pytest.raises(InvalidSpec, match="expected max_children"):
         DynamicSupervisor(max_children=-1)
+
+
+async def test_every_start_and_every_restart_is_told_and_an_operators_start_is_no_restart(
+    autojump_clock: MockClock, stage: Stage, events: list[Event]
+) -> None:
+    """RPT-02: there are no levels here; who wants only restarts listens to `child.restarted`."""
+    root = await stage.supervise(stage.child("a"), stage.child("b"))
+    await start_child(root, stage.child("d"))
+    progress = ("actor.started", "child.restarted")
+    told = [(name, fields["path"]) for name, fields in events if name in progress]
+    assert told == [("actor.started", path) for path in ("s/a", "s/b", "s", "s/d")]
+    events.clear()
+    await stage.crash("s/a")
+    assert {name: fields for name, fields in events if name in progress} == {
+        "actor.started": {"path": "s/a", "name": None, "kind": "actor"},
+        "child.restarted": {"path": "s", "child": "a", "restarts": 1},
+    }
+
+
+async def test_what_is_not_said_has_a_default(autojump_clock: MockClock, stage: Stage) -> None:
+    """SUP-S13: Elixir's three restarts in five seconds, not OTP's one."""
+    a, b = ChildSpec(id="a", start=stage.script("a")), stage.sub("b")
+    root = await stage.runtime.start(lambda: Supervisor([a, b]), name="s")
+    spec = await get_childspec(root, "a")
+    assert (spec.restart, spec.grace_s, spec.significant) == ("permanent", 5.0, False)
+    assert [info.kind for info in await which_children(root)] == ["actor", "supervisor"]
+    assert stage.at("s/b").incarnation.grace_s == math.inf
+    behaviour = root.incarnation.behaviour
+    assert isinstance(behaviour, Supervisor)
+    assert (behaviour.strategy, behaviour.auto_shutdown) == ("one_for_one", "never")
+    assert (behaviour.window.max_restarts, behaviour.window.within_s) == (3, 5.0)
+    for _ in range(3):
+        await stage.crash("s/a")
+    assert root.is_alive()
+    await stage.crash("s/a")
+    assert await root.wait_down() == Shutdown("restart_intensity")
+
+
+async def test_a_slow_init_of_a_new_child_keeps_the_supervisor_from_answering(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """SUP-S15: for no longer than the child's `init_deadline_s`."""
+    root = await stage.supervise()
+    for init_s, blocked_s in [(0.3, 0.3), (60.0, 0.5)]:
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _(init_s: float = init_s) -> None:
+                with suppress(StartFailed):
+                    await start_child(root, stage.child("a", inits=[init_s], init_deadline_s=0.5))
+
+            await trio.sleep(0.05)
+            await which_children(root)
+            assert trio.current_time() - began == pytest.approx(blocked_s)
+        with suppress(ChildRefused):
+            await terminate_child(root, "a")
+            await delete_child(root, "a")
 
 
 async def test_the_second_supervisor_of_a_name_starts_no_child(

@@ -12,6 +12,7 @@ from autonomics.supervisors import (
     count_children,
     delete_child,
     restart_child,
+    snapshot,
     start_child,
     terminate_child,
     which_children,
@@ -50,9 +51,11 @@ async def test_rest_for_one_restarts_who_stands_behind(
 async def test_rest_for_one_at_both_ends(autojump_clock: MockClock, stage: Stage) -> None:
     """SUP-T04."""
     await stage.supervise(*map(stage.child, "ab"), strategy="rest_for_one")
+    a = stage.at("s/a")
     stage.log.clear()
     await stage.crash("s/b")
     assert stage.log == ["term:b:died", "init:b", "up:b"]
+    assert stage.at("s/a") is a
     stage.log.clear()
     await stage.crash("s/a")
     assert stage.log == ["term:a:died", "term:b:shutdown", "init:a", "up:a", "init:b", "up:b"]
@@ -283,7 +286,9 @@ async def test_a_child_that_ignores_its_restart_stays_stopped(
     await stage.crash("s/a")
     (a, _) = await which_children(root)
     assert (a.ref, a.state) == (None, "stopped")
+    await trio.sleep(60)
     assert stage.scripts["a"].starts == 2
+    assert root.is_alive()
 
 
 async def test_a_sibling_that_ends_badly_while_the_group_stops_is_only_reported(
@@ -298,6 +303,8 @@ async def test_a_sibling_that_ends_badly_while_the_group_stops_is_only_reported(
     assert {child.state for child in await which_children(root)} == {"running"}
     reports = [fields for event, fields in events if event == "child.stopped_badly"]
     assert [(fields["child"], fields["reason"]) for fields in reports] == [("a", Crash(error))]
+    assert [fields["child"] for event, fields in events if event == "child.exited"] == ["b"]
+    assert (await snapshot(root)).restarts_left == 0
 
 
 async def test_the_crash_of_a_freshly_restarted_sibling_counts_again(

@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomics.errors import NoSuchActor
-from autonomics.runtime import Actor, Crash, Killed, Worker
+from autonomics.runtime import Actor, Crash, Killed, Refuse, Shutdown, Worker
 from autonomics.supervisors import ChildSpec, snapshot, terminate_child
 from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Stage
@@ -15,11 +15,13 @@ from autonomics.testing.tree import kill, start_tree
 async def test_a_snapshot_shows_a_busy_tree_without_waiting(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    root = await stage.supervise(
+    b = stage.child("b")
+    specs = (
         stage.child("a", name="alpha"),
-        stage.sub("sub", stage.child("b"), max_restarts=7),
+        stage.sub("sub", b, max_restarts=7),
         stage.child("h", held=True),
     )
+    root = await stage.supervise(*specs)
     await terminate_child(root, "h")
     await stage.crash("s/a")
 
@@ -41,6 +43,26 @@ async def test_a_snapshot_shows_a_busy_tree_without_waiting(
     assert (sub.children[0].path, sub.children[0].mailbox_depth) == ("s/sub/b", 2)
     assert (h.state, h.is_held, h.children) == ("stopped", True, ())
     assert tree.restarts_left == 2
+    assert tree.spec is None
+    assert [child.spec for child in tree.children] == list(specs)
+    assert sub.children[0].spec == b
+
+
+async def test_a_snapshot_shows_the_states_between_two_lives(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    root = await stage.supervise(
+        stage.child("a"),
+        stage.child("b", inits=[None, Refuse("no")], spacing_s=60.0),
+        stage.child("c"),
+        strategy="rest_for_one",
+    )
+    await stage.crash("s/b")
+    a, b, c = (await snapshot(root)).children
+    assert (a.state, a.last_exit, a.restarts) == ("running", None, 0)
+    assert (b.state, type(b.last_exit), b.restarts) == ("restarting", Crash, 0)
+    assert (c.state, c.last_exit, c.restarts) == ("waiting", Shutdown(), 0)
+    assert (b.mailbox_depth, b.detail, b.kind) == (0, None, "actor")
 
 
 async def test_a_name_can_be_looked_at_too(autojump_clock: MockClock, stage: Stage) -> None:

@@ -19,7 +19,9 @@ from autonomics.supervisors.request import (
     get_childspec,
     restart_child,
     start_child,
+    start_child_from,
     terminate_child,
+    which_child,
     which_children,
 )
 from autonomics.supervisors.spec import (
@@ -83,8 +85,10 @@ __all__ = [
     "shutdown_task",
     "snapshot",
     "start_child",
+    "start_child_from",
     "start_task",
     "terminate_child",
+    "which_child",
     "which_children",
     "yield_task",
 ]

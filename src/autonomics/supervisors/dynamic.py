@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, TypeVar, overload
 
 import trio
 
 from autonomics.errors import InvalidInput, InvalidSpec, StartFailed, Unstoppable
-from autonomics.runtime import ActorRef, Call, ExitReason, Ignore, Shutdown, Stop
+from autonomics.runtime import ActorRef, Call, Crash, ExitReason, Ignore, Shutdown, Stop
 from autonomics.supervisors.child import Child
 from autonomics.supervisors.parent import Parent, refuse
-from autonomics.supervisors.request import DeleteChild, RestartChild, StartChild, TerminateChild
+from autonomics.supervisors.request import (
+    DeleteChild,
+    RestartChild,
+    StartChild,
+    StartChildFrom,
+    TerminateChild,
+)
 from autonomics.supervisors.spec import ChildSpec
+
+E = TypeVar("E")
 
 
 class DynamicSupervisor(Parent):
@@ -22,10 +31,40 @@ class DynamicSupervisor(Parent):
     The restart budget is the whole pool's: give each tenant a supervisor of its own, as a
     `temporary` child, where one must not take the others down. A child that is being restarted
     occupies its place among `max_children`.
+
+    With a `template` all children are alike: it makes the spec of each from `extra_argument`, which
+    only this supervisor need know (a connection, a key), and from the arguments that
+    `start_child_from` sends. Other children are refused then.
     """
+
+    @overload
+    def __init__(
+        self,
+        *,
+        max_children: int | None = None,
+        max_restarts: int = 3,
+        within_s: float = 5.0,
+        max_failed_starts: int | None = None,
+        finish_within_s: float = 60.0,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        template: Callable[Concatenate[E, ...], ChildSpec],
+        extra_argument: E,
+        *,
+        max_children: int | None = None,
+        max_restarts: int = 3,
+        within_s: float = 5.0,
+        max_failed_starts: int | None = None,
+        finish_within_s: float = 60.0,
+    ) -> None: ...
 
     def __init__(
         self,
+        template: Callable[..., ChildSpec] | None = None,
+        extra_argument: object = None,
         *,
         max_children: int | None = None,
         max_restarts: int = 3,
@@ -41,7 +80,11 @@ class DynamicSupervisor(Parent):
         )
         if max_children is not None and (type(max_children) is not int or max_children < 0):
             raise InvalidSpec.expected("max_children", "None or 0 or more", max_children)
+        if template is not None and not callable(template):
+            raise InvalidSpec.expected("template", "a function that makes a ChildSpec", template)
         self.max_children = max_children
+        self.template: Callable[..., ChildSpec] | None = template
+        self.extra_argument: object = extra_argument
 
     async def stop_children(self, reason: ExitReason) -> None:
         """Stop all children at once, each with its own grace."""
@@ -53,7 +96,11 @@ class DynamicSupervisor(Parent):
         """Serve what changes the table."""
         match message:
             case StartChild(spec):
+                if self.template is not None:
+                    raise refuse("template", self.path, spec.id)
                 return await self._start_child(spec)
+            case StartChildFrom():
+                return await self._start_child(self._make_spec(message))
             case TerminateChild(child):
                 await self._terminate_child(child)
                 return None
@@ -61,6 +108,21 @@ class DynamicSupervisor(Parent):
                 raise refuse("dynamic", self.path, id_)
             case _:
                 raise InvalidInput.expected("a call to a supervisor", "a child request", message)
+
+    def _make_spec(self, message: StartChildFrom) -> ChildSpec:
+        template = self.template
+        if template is None or message.template != template:
+            rule = "no_template" if template is None else "template"
+            raise refuse(rule, self.path, message.template)
+        try:
+            spec = template(self.extra_argument, *message.args, **message.kwargs)
+        except Exception as error:
+            raise StartFailed(
+                f"{self.path}: the template failed: {error!r}", Crash(error)
+            ) from error
+        if not isinstance(spec, ChildSpec):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidSpec.expected("what a template makes", "a ChildSpec", spec)
+        return spec
 
     async def _start_child(self, spec: ChildSpec) -> ActorRef:
         if spec.significant:

@@ -31,6 +31,7 @@ from autonomics.supervisors.request import (
     ChildInfo,
     CountChildren,
     GetChildspec,
+    WhichChild,
     WhichChildren,
 )
 from autonomics.supervisors.spec import check_seconds
@@ -154,6 +155,8 @@ class Parent(Actor, ABC):
             match message:
                 case WhichChildren():
                     return tuple(map(self._show, self.children.values()))
+                case WhichChild(child):
+                    return self._show(self.find(child))
                 case CountChildren():
                     return self._count()
                 case GetChildspec(child):
@@ -321,12 +324,12 @@ class Parent(Actor, ABC):
             child.last_exit = incarnation.exit_reason
             self._part(child)
             self._report_exit(child, incarnation.exit_reason, restarts=False)
+            self._report_stop(child, incarnation.exit_reason)
             return True
         child.state = "stopping"
         ended = await incarnation.stop(reason)
         child.last_exit = ended
-        if ended is None or isinstance(ended, Crash) or self._is_overrun(child, ended):
-            emit("child.stopped_badly", path=self.path, child=child.key, reason=ended)
+        self._report_stop(child, ended)
         if ended is None:
             child.state = "zombie"
             return False
@@ -419,8 +422,19 @@ class Parent(Actor, ABC):
     def _report_exit(self, child: Child, reason: ExitReason, *, restarts: bool) -> None:
         emit("child.exited", path=self.path, child=child.key, reason=reason, restarts=restarts)
 
-    def _is_overrun(self, child: Child, ended: ExitReason) -> bool:
-        return isinstance(ended, Killed) and child.spec.grace_s > 0
+    def _report_stop(self, child: Child, ended: ExitReason | None) -> None:
+        """Report an end that a stop should not have found, or led to; by the rules of OTP."""
+        match ended:
+            case None | Crash():
+                is_bad = True
+            case Killed():
+                is_bad = child.spec.grace_s > 0
+            case Shutdown(None):
+                is_bad = False
+            case _:
+                is_bad = child.spec.restart == "permanent"  # it had no business to end by itself
+        if is_bad:
+            emit("child.stopped_badly", path=self.path, child=child.key, reason=ended)
 
     def _adopt(self, child: Child, incarnation: Incarnation) -> None:
         self._part(child)  # a zombie beside which the spec allows a new one

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Concatenate, ParamSpec, TypeVar
 
 import attrs
 
@@ -10,6 +12,9 @@ from autonomics.runtime import ActorRef, Address, Call
 from autonomics.runtime.actor import Kind
 from autonomics.supervisors.child import ChildState
 from autonomics.supervisors.spec import ChildSpec, Restart
+
+E = TypeVar("E")
+P = ParamSpec("P")
 
 
 @attrs.frozen
@@ -41,6 +46,15 @@ class StartChild(Call[ActorRef]):
 
 
 @attrs.frozen
+class StartChildFrom(Call[ActorRef]):
+    """See start_child_from."""
+
+    template: Callable[..., ChildSpec]
+    args: tuple[object, ...] = attrs.field(repr=False)
+    kwargs: Mapping[str, object] = attrs.field(repr=False)
+
+
+@attrs.frozen
 class TerminateChild(Call[None]):
     """See terminate_child."""
 
@@ -67,6 +81,13 @@ class WhichChildren(Call[tuple[ChildInfo, ...]]):
 
 
 @attrs.frozen
+class WhichChild(Call[ChildInfo]):
+    """See which_child."""
+
+    child: str | ActorRef
+
+
+@attrs.frozen
 class CountChildren(Call[ChildCounts]):
     """See count_children."""
 
@@ -80,10 +101,12 @@ class GetChildspec(Call[ChildSpec]):
 
 ChildRequest = (
     StartChild
+    | StartChildFrom
     | TerminateChild
     | RestartChild
     | DeleteChild
     | WhichChildren
+    | WhichChild
     | CountChildren
     | GetChildspec
 )
@@ -95,9 +118,25 @@ async def start_child(
     """Start a child behind the present ones.
 
     Raises StartFailed with the child's reason (IGNORE when its init ignored), ChildRefused
-    (`already_started`, `already_present`, `max_children`), InvalidSpec.
+    (`already_started`, `already_present`, `max_children`, `template`), InvalidSpec.
     """
     return await supervisor.call(StartChild(spec), timeout_s)
+
+
+async def start_child_from(
+    supervisor: Address,
+    template: Callable[Concatenate[E, P], ChildSpec],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> ActorRef:
+    """Start a child of a DynamicSupervisor from its template: that is called there, once.
+
+    First comes the supervisor's `extra_argument`, then these; all restarts get the same. Naming the
+    template is what gives the arguments their types. Raises StartFailed (with a Crash if the
+    template raised), ChildRefused (`template` when the supervisor has another one, `no_template`,
+    `max_children`), InvalidSpec.
+    """
+    return await supervisor.call(StartChildFrom(template, args, kwargs), math.inf)
 
 
 async def terminate_child(
@@ -131,6 +170,13 @@ async def delete_child(supervisor: Address, id: str, timeout_s: float = math.inf
 async def which_children(supervisor: Address, timeout_s: float = 5.0) -> tuple[ChildInfo, ...]:
     """List the children in start order."""
     return await supervisor.call(WhichChildren(), timeout_s)
+
+
+async def which_child(
+    supervisor: Address, child: str | ActorRef, timeout_s: float = 5.0
+) -> ChildInfo:
+    """Show one child; ChildRefused `not_found`."""
+    return await supervisor.call(WhichChild(child), timeout_s)
 
 
 async def count_children(supervisor: Address, timeout_s: float = 5.0) -> ChildCounts:

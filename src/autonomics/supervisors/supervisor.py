@@ -39,6 +39,9 @@ class Supervisor(Parent):
 
     `auto_shutdown` ends it when any, or all, of its significant children have ended by themselves.
     If it is killed or crashes, its children get `finish_within_s` seconds for their ordered stop.
+
+    A subclass may decide in its `init` not to start at all: by returning IGNORE or a Refuse instead
+    of awaiting this one's.
     """
 
     def __init__(

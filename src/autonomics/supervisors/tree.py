@@ -10,6 +10,7 @@ from autonomics.runtime.actor import Kind
 from autonomics.runtime.incarnation import Incarnation
 from autonomics.supervisors.child import Child
 from autonomics.supervisors.parent import Parent
+from autonomics.supervisors.spec import ChildSpec
 
 
 @attrs.frozen
@@ -18,7 +19,8 @@ class TreeNode:
 
     `state` is the incarnation's (starting, running, stopping, zombie, dead) or, where there is
     none, the supervisor's (stopped, waiting, restarting). `restarts_left` is a supervisor's
-    remaining budget. `detail` is what the actor's `describe` shows.
+    remaining budget. `spec` is what the supervisor was told about the child, None for the root.
+    `detail` is what the actor's `describe` shows.
     """
 
     id: str
@@ -33,6 +35,7 @@ class TreeNode:
     is_held: bool = False
     restarts_left: int | None = None
     detail: object = None
+    spec: ChildSpec | None = None
 
 
 async def snapshot(ref: Address) -> TreeNode:
@@ -77,6 +80,7 @@ def _child_node(parent_path: str, child: Child) -> TreeNode:
         last_exit=child.last_exit,
         name=child.spec.name,
         is_held=child.spec.held,
+        spec=child.spec,
     )
     return known if child.incarnation is None else _node(child.incarnation, known)
 
