@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autonomics.integrations.log_sink import REDACTED, open_log_sink, redact
+from autonomics.runtime import Actor, open_runtime
 from autonomics.telemetry import declare, emit, listening
 from autonomics.tenancy.api_key import RANDOM_BYTES, make_api_key
 
@@ -50,6 +51,31 @@ def test_an_event_is_one_line_of_json_with_its_ids() -> None:
         "what": 3,
     }
     assert second["what"] == "two\nlines"
+
+
+async def test_a_crash_is_written_with_what_the_actor_was_doing() -> None:
+    class Till(Actor):
+        async def handle_cast(self, message: object) -> None:
+            raise ValueError("token=hunter2")
+
+        def describe(self) -> object:
+            return {"open": True, "api_key": "hunter2"}
+
+    stream = io.StringIO()
+    with listening("test.sink", open_log_sink(stream, clock=lambda: AT)):
+        async with open_runtime() as runtime:
+            till = await runtime.start(Till, name="till")
+            till.cast("hunter2")
+            await till.wait_down()
+    (report,) = [
+        line["report"]
+        for line in map(json.loads, lines_of(stream))
+        if line["event"] == "actor.crashed"
+    ]
+    assert report["state"] == {"open": True, "api_key": REDACTED}
+    assert (report["kind"], report["message"]) == ("cast", "str")
+    assert report["stack"][-1].endswith(" handle_cast")
+    assert "hunter2" not in stream.getvalue()
 
 
 def test_a_field_called_event_does_not_hide_the_event() -> None:

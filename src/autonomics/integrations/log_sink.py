@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, cast
 
+import attrs
 import structlog
 
+from autonomics.runtime import CrashReport
 from autonomics.telemetry import Listener
 
 LogFormat = Literal["auto", "json", "text"]
@@ -132,6 +134,8 @@ def redact(name: str, value: object, depth: int = 0) -> Any:
             return _scrub(value)
         case float():
             return value if abs(value) < float("inf") else repr(value)
+        case CrashReport():
+            return redact(name, attrs.asdict(value, recurse=False), depth)
         case BaseException():
             return _scrub(f"{type(value).__name__}: {value}")
         case Mapping() if depth < DEPTH_LIMIT:
