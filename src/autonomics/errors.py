@@ -100,7 +100,14 @@ class CallingSelf(CallFailed):
 
 
 class WouldDeadlock(CallFailed):
-    """The call would have closed a cycle of actors that wait for each other."""
+    """The call would have closed a cycle of actors that wait for each other.
+
+    `cycle` has their paths, from the caller over the callee back to the caller.
+    """
+
+    def __init__(self, cycle: tuple[str, ...]) -> None:
+        super().__init__(f"{cycle[0]} would wait for itself: {' -> '.join(cycle)}")
+        self.cycle = cycle
 
 
 class Overloaded(CallFailed):

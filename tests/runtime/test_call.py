@@ -238,15 +238,18 @@ async def test_a_cycle_of_calls_fails_where_it_would_close(
         async def do(_: ScriptedActor, __: ReplyTo) -> object:
             if n < length:
                 return await ring[n % length].call(pass_on(n + 1), timeout_s=1)
-            with pytest.raises(WouldDeadlock, match=r"a\d called a0, which waits for it"):
+            with pytest.raises(WouldDeadlock, match=r"a\d would wait for itself") as caught:
                 await ring[0].call(Ask(1), timeout_s=0.2)
-            return "noticed"
+            return caught.value
 
         return Ask(do)
 
     began = trio.current_time()
-    assert await ring[0].call(pass_on(1)) == "noticed"
+    refused: Any = await ring[0].call(pass_on(1))
     assert trio.current_time() == began
+    way = [ref.path for ref in ring]
+    assert refused.cycle == (way[-1], *way)
+    assert str(refused).endswith(" -> ".join((way[-1], *way)))
     assert [await ref.call(Ask(1)) for ref in ring] == [1] * length
 
 

@@ -392,21 +392,27 @@ class Incarnation:
             raise CallFailed(f"{self.path} is a worker and answers no calls")
         if caller is self:
             raise CallingSelf(f"{self.path} called itself")
-        if caller is not None and self.waits_for and self.is_waiting_for(caller):
-            raise WouldDeadlock(f"{caller.path} called {self.path}, which waits for it")
+        if caller is not None and self.waits_for:
+            self.check_cycle(caller)
 
-    def is_waiting_for(self, caller: Incarnation) -> bool:
-        """Follow the edges of who waits for whom."""
-        seen: set[int] = set()
+    def check_cycle(self, caller: Incarnation) -> None:
+        """Raise WouldDeadlock if this one waits for the caller, over however many others."""
+        # The way to each actor that was met, by who waits for it.
+        ways: dict[Incarnation, Incarnation | None] = {self: None}
         ahead: list[Incarnation] = [self]
         while ahead:
             here = ahead.pop()
             if here is caller:
-                return True
-            if id(here) not in seen:
-                seen.add(id(here))
-                ahead.extend(here.waits_for)
-        return False
+                cycle: list[str] = []
+                step: Incarnation | None = here
+                while step is not None:
+                    cycle.append(step.path)
+                    step = ways[step]
+                raise WouldDeadlock((caller.path, *reversed(cycle)))
+            for awaited in here.waits_for:
+                if awaited not in ways:
+                    ways[awaited] = here
+                    ahead.append(awaited)
 
     def note_overload(self) -> None:
         """Report that the mailbox is full."""

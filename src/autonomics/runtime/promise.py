@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from autonomics.errors import CallingSelf, WouldDeadlock
+from autonomics.errors import CallingSelf
 from autonomics.runtime.context import CURRENT
 from autonomics.runtime.incarnation import Incarnation
 
@@ -71,8 +71,8 @@ def check_wait(waiter: Incarnation, target: Incarnation) -> None:
     """Raise CallingSelf or WouldDeadlock if the waiter would wait in vain for the target."""
     if waiter is target:
         raise CallingSelf(f"{target.path} would wait for itself")
-    if target.waits_for and target.is_waiting_for(waiter):
-        raise WouldDeadlock(f"{waiter.path} would wait for {target.path}, which waits for it")
+    if target.waits_for:
+        target.check_cycle(waiter)
 
 
 @contextmanager
