@@ -71,7 +71,7 @@ async def start_linked(parent: ActorRef, factory: Callable[[], Behaviour], id_: 
 
 
 async def test_a_link_propagates_a_crash(autojump_clock: MockClock, stage: Stage) -> None:
-    """LNK-05, GEN-18."""
+    """LNK-05; GEN-18: without its terminate."""
     a, b = await start(stage, "a"), await start(stage, "b", Frail)
     await do(b, lambda actor: link(actor, a))
     a.cast(BOOM)
@@ -95,7 +95,7 @@ async def test_the_other_end_of_a_link_is_told_as_well(
 async def test_a_normal_end_harms_no_linked_actor(
     autojump_clock: MockClock, stage: Stage, traps: Any
 ) -> None:
-    """LNK-06, GEN-17."""
+    """LNK-06."""
     a, b = await start(stage, "a"), await start(stage, "b", ScriptedActor if traps else Frail)
     await do(b, lambda actor: link(actor, a))
     a.cast(Stop())
@@ -284,6 +284,7 @@ async def test_the_last_started_goes_first_and_watchers_hear_when_all_is_gone(
 async def test_the_end_of_a_linked_child_is_an_exit_signal(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
+    """GEN-17, and GEN-18 for the one that does not trap."""
     p, frail = await start(stage, "p"), await start(stage, "f", Frail)
     a, b = [await start_linked(parent, stage.script("a"), "a") for parent in (p, frail)]
     a.cast(BOOM)
