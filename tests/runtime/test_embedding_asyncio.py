@@ -532,7 +532,7 @@ def test_another_thread_is_sent_away() -> None:
             caught: list[RuntimeUnusable] = []
 
             def cast() -> None:
-                with pytest.raises(RuntimeUnusable, match="from the thread of the event loop") as c:
+                with pytest.raises(RuntimeUnusable, match="another loop or thread") as c:
                     bridge.cast("doer", 1)
                 caught.append(c.value)
 

@@ -6,14 +6,15 @@ import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from inspect import isawaitable
-from typing import Any, TypeVar, TypeVarTuple, overload
+from typing import Any, Literal, TypeVar, TypeVarTuple, overload
 
 import trio
+from outcome import Error, Outcome, Value
 
 from autonomics.errors import ActorDied, RuntimeUnusable
 from autonomics.runtime.context import tracing
 from autonomics.runtime.host import Runtime, open_runtime
-from autonomics.runtime.reason import Crash, ExitReason, Normal, Shutdown
+from autonomics.runtime.reason import Crash, ExitReason, Normal, Shutdown, iter_leaves
 from autonomics.runtime.ref import ActorRef, Address
 
 R = TypeVar("R")
@@ -21,6 +22,8 @@ Ts = TypeVarTuple("Ts")
 
 Setup = Callable[[Runtime], Awaitable[object]]
 """Starts the roots of a tree. The same function serves a trio program and every other host."""
+
+State = Literal["unopened", "starting", "serving", "closed"]
 
 HostRunner = Callable[[Callable[..., Any], tuple[Any, ...]], Awaitable[Any]]
 
@@ -60,18 +63,35 @@ async def run_traced(function: Callable[..., Any], args: tuple[Any, ...], trace:
 class HostedTree:
     """A runtime with its roots, from their start until whoever hosts it wants it stopped."""
 
-    runtime: Runtime
     calls: trio.Nursery
 
     def __init__(self, setup: Setup, stop_within_s: float, runner: HostRunner) -> None:
         self._setup = setup
         self._stop_within_s = stop_within_s
         self._runner = runner
-        self._pid = os.getpid()
+        self._pid: int | None = None
+        self._runtime: Runtime | None = None
         self._block = trio.CancelScope()
-        self._is_serving = False
+        self._state: State = "unopened"
         self._stop_asked = False
         self._lost: tuple[ActorRef, ExitReason] | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime; raises RuntimeUnusable before there is one."""
+        if self._runtime is None:
+            raise self.explain()
+        return self._runtime
+
+    def open(self) -> None:
+        """Belong to this process; raises RuntimeUnusable the second time."""
+        self.check_process()
+        if self._pid is not None:
+            raise RuntimeUnusable(
+                "expected a runtime to be opened once, got one that has been opened before"
+            )
+        self._pid = os.getpid()
+        self._state = "starting"
 
     async def serve(self, serving: Callable[[], None]) -> None:
         """Start the tree, say so, and keep it until `stop`.
@@ -84,17 +104,18 @@ class HostedTree:
         # Around the runtime, so that calls still hear how their actors end.
         async with trio.open_nursery() as self.calls:
             try:
-                async with open_runtime(stop_within_s=self._stop_within_s) as self.runtime:
+                async with open_runtime(stop_within_s=self._stop_within_s) as runtime:
+                    self._runtime = runtime
                     with self._block:
-                        await self._setup(self.runtime)
-                        for root in self.runtime.roots():
+                        await self._setup(runtime)
+                        for root in runtime.roots():
                             self.calls.start_soon(self._watch, root)
-                        self._is_serving = True
+                        self._state = "serving"
                         serving()
                         await trio.sleep_forever()
             except BaseException as error:  # noqa: BLE001 - raised below, outside the nursery
                 failure = error
-            self._is_serving = False
+            self.note_down()
             self.calls.cancel_scope.cancel(reason="the tree is down")
         if failure is not None:
             raise failure
@@ -106,21 +127,26 @@ class HostedTree:
         _HOST.set(self._runner)
 
     def stop(self) -> None:
-        """Have the tree stopped in order; nothing is called or cast from here on."""
+        """Have the tree stopped in order."""
         if self._lost is None:
             self._stop_asked = True
-        self._is_serving = False
+        self.note_down()
         self._block.cancel(reason="the host stops the tree")
+
+    def note_down(self) -> None:
+        """Let nothing be called or cast from here on."""
+        self._state = "closed"
 
     def hurry(self) -> None:
         """Cancel what an ordered stop still waits for."""
-        for ref in self.runtime.living():
-            ref.kill("the host would not wait for the ordered stop")
+        if self._runtime is not None:
+            for ref in self._runtime.living():
+                ref.kill("the host would not wait for the ordered stop")
 
     def check_usable(self) -> None:
-        """Raise RuntimeUnusable in a forked process and when closed, ActorDied if a root died."""
+        """Raise RuntimeUnusable in a forked process and unless open, ActorDied if a root died."""
         self.check_process()
-        if not self._is_serving:
+        if self._state != "serving":
             raise self.explain()
 
     def check_process(self) -> None:
@@ -133,7 +159,7 @@ class HostedTree:
 
     def is_at_home(self) -> bool:
         """False in a process that was forked off the one that opened the runtime."""
-        return os.getpid() == self._pid
+        return self._pid in (None, os.getpid())
 
     def find(self, address: str | Address) -> Address:
         """Take a string as a name."""
@@ -141,24 +167,47 @@ class HostedTree:
 
     def explain(self) -> ActorDied | RuntimeUnusable:
         """Build the error that says why the tree does not serve."""
-        if self._lost is None:
-            interrupted_by = self.runtime.interrupted_by
-            if interrupted_by is None:
-                return RuntimeUnusable("expected the runtime to be open, got one that is closed")
-            return RuntimeUnusable(f"the runtime was interrupted: {interrupted_by}")
-        root, reason = self._lost
-        error = ActorDied(f"{root.path}, a root of the tree, ended: {reason}", reason)
-        if isinstance(reason, Crash):
-            error.__cause__ = reason.error
-        return error
+        if self._lost is not None:
+            root, reason = self._lost
+            error = ActorDied(f"{root.path}, a root of the tree, ended: {reason}", reason)
+            show_cause(error)
+            return error
+        if self._runtime is not None and self._runtime.interrupted_by is not None:
+            return RuntimeUnusable(f"the runtime was interrupted: {self._runtime.interrupted_by}")
+        return RuntimeUnusable(f"expected the runtime to be open, got one that is {self._state}")
+
+    async def carry(
+        self,
+        scope: trio.CancelScope,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+    ) -> Outcome[Any]:
+        """Run a function for the host, which may cancel it by `scope`; what it came to."""
+        self.enter()
+        try:
+            with scope:
+                return Value(await function(*args))
+        except BaseException as error:  # noqa: BLE001 - raised in the host
+            if all(isinstance(leaf, trio.Cancelled) for leaf in iter_leaves(error)):
+                self.note_down()  # nobody else cancels it
+                return Error(self.explain())
+            show_cause(error)
+            return Error(error)
+        return Value(None)  # nobody waits for it
 
     async def _watch(self, root: ActorRef) -> None:
         reason = await root.wait_down()
         # A supervisor that gives up says why in `info`; one that was asked to stop has none.
         expected = isinstance(reason, Normal) or reason == Shutdown()
-        if self._is_serving and not expected:
+        if self._state == "serving" and not expected:
             self._lost = (root, reason)
             self.stop()
+
+
+def show_cause(error: BaseException) -> None:
+    """Chain an actor's error to the news of its end: the host's log shows where it was raised."""
+    if isinstance(error, ActorDied) and isinstance(error.reason, Crash):
+        error.__cause__ = error.reason.error
 
 
 def conclude(failure: BaseException | None, own: BaseException | None) -> None:

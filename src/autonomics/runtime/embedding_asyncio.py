@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
@@ -31,12 +30,12 @@ class AsyncioBridge:
     """The way from asyncio into the tree; see `open_in_asyncio`."""
 
     _loop: asyncio.AbstractEventLoop
+    _context: contextvars.Context
     _done: asyncio.Future[Outcome[None]]
+    _keeper: AsyncGenerator[None]
 
     def __init__(self, setup: Setup, stop_within_s: float) -> None:
         self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
-        self._thread = threading.get_ident()
-        self._context = contextvars.copy_context()
         self._host: asyncio.Task[Any] | None = None
         self._cancels_before = 0
         self._is_cut_off = False
@@ -63,28 +62,38 @@ class AsyncioBridge:
         RuntimeUnusable if the tree is closed first.
         """
         self._check_usable()
-        answer: asyncio.Future[tuple[Any, BaseException | None]] = self._loop.create_future()
+        if trio.lowlevel.in_trio_task():
+            raise RuntimeUnusable(
+                "expected a call from asyncio, got one from an actor (it awaits `call` of the "
+                "address)"
+            )
+        answer: asyncio.Future[Outcome[R]] = self._loop.create_future()
+        either: set[asyncio.Future[Any]] = {answer, self._done}
         scope = trio.CancelScope()
         self._tree.calls.start_soon(self._carry, scope, answer, function, args)
         cancelled: asyncio.CancelledError | None = None
-        while not answer.done():
+        # The answer comes ahead of the end, unless trio itself broke down.
+        while not (answer.done() or self._done.done()):
             try:
-                await asyncio.wait({answer})
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError as asked:
                 cancelled = asked
                 scope.cancel(reason="the asyncio task was cancelled")
-        value, error = answer.result()
         if cancelled is not None:
-            raise cancelled from error
-        if error is not None:
-            raise error
-        return value  # type: ignore[no-any-return]
+            raise cancelled
+        if not answer.done():
+            raise self._tree.explain()
+        return answer.result().unwrap()
 
     async def __aenter__(self) -> Self:
         if trio.lowlevel.in_trio_run():
             raise RuntimeUnusable("expected one runtime per thread, got a second one")
+        self._tree.open()
+        self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
         self._done = self._loop.create_future()
+        self._keeper = self._keep()
+        await anext(self._keeper)
         serving: asyncio.Future[None] = self._loop.create_future()
         trio.lowlevel.start_guest_run(
             self._tree.serve,
@@ -92,15 +101,16 @@ class AsyncioBridge:
             run_sync_soon_threadsafe=self._loop.call_soon_threadsafe,
             run_sync_soon_not_threadsafe=self._loop.call_soon,
             host_uses_signal_set_wakeup_fd=True,
-            done_callback=self._done.set_result,
+            done_callback=self._end,
         )
         try:
             either: set[asyncio.Future[Any]] = {serving, self._done}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            await self._stop()
+            await self._keeper.aclose()
             raise
         if self._done.done():
+            await self._keeper.aclose()
             self._done.result().unwrap()
         self._host = asyncio.current_task()
         assert self._host is not None
@@ -115,12 +125,23 @@ class AsyncioBridge:
         traceback: TracebackType | None,
     ) -> None:
         host, self._host = self._host, None
-        await self._stop()
+        await self._keeper.aclose()
         if self._is_cut_off and host is not None:
             still_asked = host.uncancel() > self._cancels_before
             if isinstance(own, asyncio.CancelledError) and not still_asked:
                 own = None
         conclude(getattr(self._done.result(), "error", None), own)
+
+    async def _keep(self) -> AsyncGenerator[None]:
+        """Stop the tree, at the latest with the generators of the loop, that is at its end.
+
+        A host that opened the block by hand may never come to leave it; a guest that outlives its
+        loop is lost, with all that its actors had to tidy.
+        """
+        try:
+            yield
+        finally:
+            await self._stop()
 
     async def _stop(self) -> None:
         """Stop the tree and wait for its end; a cancellation meanwhile makes it short."""
@@ -128,7 +149,6 @@ class AsyncioBridge:
         cancelled: asyncio.CancelledError | None = None
         while not self._done.done():
             try:
-                # A guest must not outlive its loop, so the end is waited for in any case.
                 await asyncio.wait({self._done})
             except asyncio.CancelledError as error:
                 cancelled = error
@@ -136,38 +156,34 @@ class AsyncioBridge:
         if cancelled is not None:
             raise cancelled
 
+    def _end(self, outcome: Outcome[None]) -> None:
+        self._tree.note_down()
+        self._done.set_result(outcome)
+
     def _cut_off(self, _: object) -> None:
         if self._host is not None:
             self._is_cut_off = self._host.cancel("the tree is down")
 
     def _check_usable(self) -> None:
         self._tree.check_usable()
-        if threading.get_ident() != self._thread:
+        try:
+            loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:
             raise RuntimeUnusable(
-                "expected a call from the thread of the event loop, got one from another "
-                "(asyncio.run_coroutine_threadsafe leads there)"
+                "expected a call from the event loop of the runtime, got one from another loop or "
+                "thread (asyncio.run_coroutine_threadsafe leads there)"
             )
 
     async def _carry(
         self,
         scope: trio.CancelScope,
-        answer: asyncio.Future[tuple[Any, BaseException | None]],
+        answer: asyncio.Future[Outcome[Any]],
         function: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
     ) -> None:
-        self._tree.enter()
-        value: Any = None
-        failure: BaseException | None = None
-        try:
-            with scope:
-                value = await function(*args)
-        except trio.Cancelled:
-            failure = self._tree.explain()
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised in the asyncio task
-            failure = error
-        finally:
-            answer.set_result((value, failure))
+        answer.set_result(await self._tree.carry(scope, function, args))
 
     async def _run_in_host(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         # In the context of the host: with the actor's own, whatever the host starts there would

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import iscoroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
 
 import trio
 
@@ -21,6 +21,9 @@ from autonomics.runtime.host import Runtime
 from autonomics.runtime.message import Call
 from autonomics.runtime.ref import Address
 
+if TYPE_CHECKING:
+    from outcome import Outcome
+
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
@@ -30,9 +33,9 @@ class ThreadPortal:
 
     def __init__(self, setup: Setup, stop_within_s: float) -> None:
         self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
-        self._context = contextvars.copy_context()
         self._token: Future[trio.lowlevel.TrioToken] = Future()
         self._serving: Future[None] = Future()
+        self._answers: set[Future[Outcome[Any]]] = set()
         self._failure: BaseException | None = None
         # Not anyio's start_blocking_portal: its `finally` talks to its thread, and would wait for
         # ever in a forked process, where there is none; and a call that meets its end leaves a
@@ -58,36 +61,32 @@ class ThreadPortal:
     def run(self, function: Callable[[*Ts], Awaitable[R]], *args: *Ts) -> R:
         """Run a trio function beside the tree, such as `runtime.await_name`.
 
-        A KeyboardInterrupt while waiting cancels it. Raises RuntimeUnusable if the tree is closed
-        first.
+        What a signal handler raises while this waits, such as KeyboardInterrupt, cancels it. Raises
+        RuntimeUnusable if the tree is closed first.
         """
         self._tree.check_usable()
-        if threading.current_thread() is self._thread:
-            raise RuntimeUnusable(
-                "expected a call from a thread of the host, got one from the runtime's own thread "
-                "(an actor awaits `call` of the address)"
-            )
+        self._check_thread()
         token, scope = self._token.result(), trio.CancelScope()
-        answer: Future[tuple[Any, BaseException | None]] = Future()
+        answer: Future[Outcome[R]] = Future()
 
         def begin() -> None:
+            self._tree.check_usable()
+            self._answers.add(answer)
             self._tree.calls.start_soon(self._carry, scope, answer, function, args)
 
         try:
             trio.from_thread.run_sync(begin, trio_token=token)
-            value, error = answer.result()
-        except (RuntimeError, CancelledError):  # it has been closed since
+            outcome = answer.result()
+        except (trio.RunFinishedError, CancelledError):  # it has been closed since
             raise self._tree.explain() from None
-        except KeyboardInterrupt:
-            with suppress(RuntimeError):
+        except BaseException:
+            with suppress(trio.RunFinishedError):
                 token.run_sync_soon(scope.cancel)
             raise
-        if error is not None:
-            raise error
-        return value  # type: ignore[no-any-return]
+        return outcome.unwrap()
 
     def __enter__(self) -> Self:
-        self._tree.check_process()
+        self._tree.open()
         try:
             self._thread.start()
             self._serving.result()
@@ -95,7 +94,7 @@ class ThreadPortal:
             self._thread.join()
             assert self._failure is not None
             raise self._failure from None
-        except KeyboardInterrupt:
+        except BaseException:
             self._stop()
             raise
         return self
@@ -107,32 +106,44 @@ class ThreadPortal:
         traceback: TracebackType | None,
     ) -> None:
         if self._tree.is_at_home():
+            self._check_thread()
             self._stop()
             conclude(self._failure, own)
 
     def _stop(self) -> None:
-        """Stop the tree and wait for its end; KeyboardInterrupt meanwhile makes it short."""
-        interrupt: KeyboardInterrupt | None = None
+        """Stop the tree and wait for its end; what a signal handler raises makes that short."""
+        interrupt: BaseException | None = None
         step = self._tree.stop
         # Not `is_alive`, which is False while the interrupted start of a thread goes on.
         while self._thread in threading.enumerate():
             try:
-                with suppress(RuntimeError, CancelledError):  # it is down already
+                with suppress(trio.RunFinishedError, CancelledError):  # it is down already
                     trio.from_thread.run_sync(step, trio_token=self._token.result())
                 self._thread.join()
-            except KeyboardInterrupt as error:
+            except BaseException as error:  # noqa: BLE001 - raised below, once the tree is down
                 interrupt = error
                 step = self._tree.hurry
         if interrupt is not None:
             raise interrupt
+
+    def _check_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise RuntimeUnusable(
+                "expected a call from a thread of the host, got one from the runtime's own thread "
+                "(an actor awaits `call` of the address)"
+            )
 
     def _live(self) -> None:
         try:
             trio.run(self._serve)
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the host
             self._failure = error
-        self._serving.cancel()  # whoever waits for the start waits in vain
+        self._tree.note_down()
+        # Whoever waits for one of these waits in vain. Answers are left only if trio broke down.
+        self._serving.cancel()
         self._token.cancel()
+        for answer in self._answers:
+            answer.cancel()
 
     async def _serve(self) -> None:
         self._token.set_result(trio.lowlevel.current_trio_token())
@@ -147,30 +158,17 @@ class ThreadPortal:
     async def _carry(
         self,
         scope: trio.CancelScope,
-        answer: Future[tuple[Any, BaseException | None]],
+        answer: Future[Outcome[Any]],
         function: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
     ) -> None:
-        self._tree.enter()
-        value: Any = None
-        try:
-            with scope:
-                value = await function(*args)
-        except trio.Cancelled:
-            answer.cancel()
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
-            answer.set_result((None, error))
-        else:
-            answer.set_result((value, None))
+        answer.set_result(await self._tree.carry(scope, function, args))
+        self._answers.discard(answer)
 
     async def _run_in_host(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        if iscoroutinefunction(function):
-            raise InvalidInput.expected(
-                "function", "a plain function, for this host has no event loop", function
-            )
-        # In the context of the host, not of the actor: a call back is the host's.
-        context, trace = self._context.copy(), current_trace()
+        # As in a new thread, so without the context of the actor, whose code it would count as, or
+        # of the request that happened to open the runtime and would be kept for ever.
+        context, trace = contextvars.Context(), current_trace()
 
         def run() -> Any:
             return context.run(_run_traced, function, args, trace)
@@ -180,7 +178,13 @@ class ThreadPortal:
 
 def _run_traced(function: Callable[..., Any], args: tuple[Any, ...], trace: object) -> Any:
     with tracing(trace):
-        return function(*args)
+        answer = function(*args)
+    if iscoroutine(answer):
+        answer.close()
+        raise InvalidInput.expected(
+            "function", "a plain function, for this host has no event loop", function
+        )
+    return answer
 
 
 def open_in_thread(setup: Setup, *, stop_within_s: float = 60.0) -> ThreadPortal:

@@ -1,0 +1,120 @@
+"""A real gunicorn with several workers, each with a tree of its own; preloaded or not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .server_process import ServerProcess, serving, tool
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")
+
+READY = """
+def post_worker_init(worker):
+    print("ready:", worker.pid, flush=True)
+"""
+BY_HOOKS = f"from gunicorn_conf import *\n{READY}"
+ON_FIRST_USE = f"threads = 4\nworkers = 2\n{READY}"
+
+OPENED_EARLY = """
+from shop_portal import get_portal
+get_portal()
+from flask_service import app
+"""
+
+Gunicorn = Callable[..., list[str]]
+
+
+@pytest.fixture
+def gunicorn(tmp_path: Path) -> Gunicorn:
+    def command(conf: str, *args: str, app: str = "flask_service:app") -> list[str]:
+        file = tmp_path / "conf.py"
+        file.write_text(conf)
+        return tool(
+            "gunicorn",
+            *("--config", str(file), "--bind", "127.0.0.1:0", "--no-control-socket"),
+            *("--pythonpath", str(tmp_path), *args, app),
+        )
+
+    return command
+
+
+def read_workers(server: ServerProcess, count: int = 2) -> list[int]:
+    """Wait until so many workers serve, and obey signals; their process numbers."""
+    return [int(number) for number in server.wait_for(r"ready: (\d+)", count)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("args", [(), ("--preload",)])
+def test_each_worker_opens_its_tree_after_the_fork_and_closes_it_at_its_exit(
+    gunicorn: Gunicorn, args: tuple[str, ...], number: int
+) -> None:
+    with serving(gunicorn(BY_HOOKS, *args)) as server:
+        read_workers(server)
+        assert server.ask("POST", "/take/1") == (200, {"left": 9})
+        assert server.stop(number) == 0
+        assert server.count("locked up with 9 left") == 1
+        assert server.count("locked up with 10 left") == 1
+        assert not server.count("Traceback")
+
+
+@pytest.mark.parametrize("args", [(), ("--preload",)])
+def test_without_hooks_a_worker_opens_it_on_first_use(
+    gunicorn: Gunicorn, args: tuple[str, ...]
+) -> None:
+    with serving(gunicorn(ON_FIRST_USE, *args)) as server:
+        read_workers(server)
+        assert server.ask("POST", "/take/1") == (200, {"left": 9})
+        assert server.stop() == 0
+        assert server.count("locked up") == 1
+        assert not server.count("Traceback")
+
+
+def test_one_that_was_opened_before_the_fork_is_refused_by_the_hook(
+    gunicorn: Gunicorn, tmp_path: Path
+) -> None:
+    (tmp_path / "early.py").write_text(OPENED_EARLY)
+    with serving(gunicorn(BY_HOOKS, "--preload", app="early:app")) as server:
+        assert server.wait() == 3
+        server.wait_for("RuntimeUnusable: expected the runtime to be opened after the fork")
+        server.wait_for("Worker failed to boot")
+        assert server.count("locked up") == 1
+
+
+def test_without_hooks_each_request_says_that_it_was_opened_before_the_fork(
+    gunicorn: Gunicorn, tmp_path: Path
+) -> None:
+    (tmp_path / "early.py").write_text(OPENED_EARLY)
+    with serving(gunicorn(ON_FIRST_USE, "--preload", app="early:app")) as server:
+        read_workers(server)
+        assert server.ask("POST", "/take/1")[0] == 500
+        server.wait_for("RuntimeUnusable: expected the runtime to be opened after the fork")
+        assert server.stop() == 0
+        assert server.count("locked up with 10 left") == 1
+
+
+def test_a_worker_that_is_replaced_closes_its_tree(gunicorn: Gunicorn) -> None:
+    with serving(gunicorn(BY_HOOKS)) as server:
+        os.kill(read_workers(server)[0], signal.SIGTERM)
+        read_workers(server, 3)
+        server.wait_for("locked up with 10 left")
+        assert server.ask("POST", "/take/1") == (200, {"left": 9})
+        assert server.stop() == 0
+        assert server.count("locked up") == 3
+
+
+def test_a_thread_that_still_waits_is_let_go_when_the_worker_ends(gunicorn: Gunicorn) -> None:
+    with serving(gunicorn(BY_HOOKS, "--workers", "1", "--graceful-timeout", "1")) as server:
+        read_workers(server, 1)
+        client = server.open()
+        client.request("GET", "/wait/99")
+        server.wait_for("somebody waits for 99")
+        assert server.stop() == 0
+        client.close()
+        server.wait_for("and is gone")
+        assert server.count("locked up with 10 left") == 1
