@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from autonomics.errors import (
 )
 from autonomics.runtime import Worker
 from autonomics.service import (
+    BLOCKED_AFTER_S,
     Doors,
     Parts,
     find_cause,
@@ -220,6 +222,30 @@ async def test_events_are_written_while_the_service_lives_and_not_after(
     async with open_service(parts()):
         pass
     assert len(written) == count
+
+
+async def test_a_blocked_loop_is_written_to_the_log_while_it_is_blocked() -> None:
+    """By the watchdog's thread; a real clock, as everywhere with threads."""
+    written: list[tuple[str, Mapping[str, object]]] = []
+    seen = threading.Event()
+
+    def write(event: str, fields: Mapping[str, object]) -> None:
+        written.append((event, fields))
+        if event == "runtime.blocked":
+            seen.set()
+
+    async with open_service(parts(write_event=write, blocked_after_s=0.1)) as service:
+        assert seen.wait(60)
+        await service.control.stop_line("line", "smoke", "me")
+    found = next(fields for event, fields in written if event == "runtime.blocked")
+    assert found["path"] is None
+    assert "line.stopped" in [event for event, _ in written]
+
+
+def test_a_served_folder_has_its_loop_watched(tmp_path: Path) -> None:
+    with open_parts(settings_in(tmp_path)) as found:
+        assert found.blocked_after_s == BLOCKED_AFTER_S
+    assert parts().blocked_after_s is None
 
 
 def test_the_service_can_be_imported_without_the_server() -> None:

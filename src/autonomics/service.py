@@ -39,6 +39,7 @@ from autonomics.actors.tree_control_plane import TreeControlPlane, TreeFacts
 from autonomics.actors.warden import Warden
 from autonomics.config import Settings
 from autonomics.errors import InvalidConfig, StartFailed
+from autonomics.integrations.key_vault_file import KEY_BYTES, open_key_vault
 from autonomics.integrations.signing_key_file import open_signing_key
 from autonomics.receipts import verify
 from autonomics.receipts.signer import Signer
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     import httpx2
 
 ROOT = "root"
+BLOCKED_AFTER_S = 1.0
 
 
 def system_source() -> Source:
@@ -100,7 +102,11 @@ def read_support_model() -> SupportModel:
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """What a service is made of beside its settings; every part may be another one in a test."""
+    """What a service is made of beside its settings; every part may be another one in a test.
+
+    `blocked_after_s` has a thread watch the loop. A test that repeats a run from its seed leaves it
+    out: the thread would wake the loop at other moments each time.
+    """
 
     settings: Settings
     open_store: Callable[[], Store]
@@ -112,6 +118,7 @@ class Parts:
     client: httpx2.AsyncClient | None = None
     support: SupportModel = attrs.field(factory=read_support_model)
     write_event: WriteEvent | None = None
+    blocked_after_s: float | None = None
     ingress: Callable[[TreeControlPlane], Sequence[ChildSpec]] = lambda _: ()
 
     @property
@@ -155,36 +162,45 @@ def open_parts(
     if effectors is None and readers is None:
         outside = open_outside(settings, source)
     with open_data_folder(settings.data) as folder:
-        _expect_key_beside_store(settings, folder)
+        _expect_keys_beside_store(settings, folder)
         signer = open_signing_key(folder.signing_key_path, source.random_bytes(32))
         yield Parts(
             settings=settings,
-            open_store=_store_opener(settings, folder),
+            open_store=_store_opener(settings, folder, source),
             signer=signer,
             source=source,
             effectors=outside.effectors,
             readers=outside.readers,
             client=outside.client,
             write_event=write_event,
+            blocked_after_s=BLOCKED_AFTER_S,
             ingress=_no_doors
             if doors is None
             else partial(_ingress, settings, doors, open_sign_up(settings, source)),
         )
 
 
-def _expect_key_beside_store(settings: Settings, folder: DataFolder) -> None:
-    """Refuse a store whose signing key is gone: a new key could not continue its checkpoints."""
-    has_store = settings.store == "sqlite" and folder.store_path.exists()
-    if has_store and not folder.signing_key_path.exists():
-        raise InvalidConfig(
-            f"expected {folder.signing_key_path} to be the key that signed the logs of "
-            f"{folder.store_path.name}, got no file: put it back from a backup"
-        )
+def _expect_keys_beside_store(settings: Settings, folder: DataFolder) -> None:
+    """Refuse a store whose keys are gone: new ones could neither go on with it nor read it."""
+    if settings.store != "sqlite" or not folder.store_path.exists():
+        return
+    for path, meaning in (
+        (folder.signing_key_path, "the key that signed the logs of"),
+        (folder.payload_key_path, "the key that opens the payloads of"),
+    ):
+        if not path.exists():
+            raise InvalidConfig(
+                f"expected {path} to be {meaning} {folder.store_path.name}, got no file: put it"
+                " back from a backup"
+            )
 
 
-def _store_opener(settings: Settings, folder: DataFolder) -> Callable[[], Store]:
+def _store_opener(
+    settings: Settings, folder: DataFolder, source: Source
+) -> Callable[[], Store]:
     if settings.store == "sqlite":
-        return lambda: SqliteStore(folder.store_path)
+        vault = open_key_vault(folder.payload_key_path, source.random_bytes(KEY_BYTES))
+        return lambda: SqliteStore(folder.store_path, vault)
     # A restarted writer finds what its predecessor held; the end of the process loses it.
     medium = MemoryMedium()
     if settings.store == "stdout":
@@ -322,7 +338,8 @@ async def open_service(parts: Parts) -> AsyncGenerator[Service]:
     Raises StartFailed if it does not come up; nothing is left of it then.
     """
     started_at = parts.source.monotonic()
-    async with _closing(parts.client), open_runtime() as runtime:
+    watched = open_runtime(blocked_after_s=parts.blocked_after_s)
+    async with _closing(parts.client), watched as runtime:
         facts = TreeFacts(
             origin_host=parts.settings.origin,
             public_key=parts.signer.public_key,

@@ -22,6 +22,7 @@ from autonomics.runtime.message import AlreadyStarted
 from autonomics.runtime.reason import ExitReason, NoProcess, Shutdown
 from autonomics.runtime.ref import ActorRef, Address, Monitor, NamedRef
 from autonomics.runtime.timer import Timer, TimerQueue
+from autonomics.runtime.watchdog import open_watchdog
 from autonomics.telemetry import emit
 
 if TYPE_CHECKING:
@@ -299,7 +300,10 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    *, stop_within_s: float = 60.0, with_signals: bool = False
+    *,
+    stop_within_s: float = 60.0,
+    with_signals: bool = False,
+    blocked_after_s: float | None = None,
 ) -> AsyncGenerator[Runtime]:
     """Open a runtime for the length of an `async with` block.
 
@@ -307,13 +311,14 @@ async def open_runtime(
     `stop_within_s` seconds, all of it is cancelled at once. The block itself is cancelled when the
     runtime is interrupted. `with_signals` lets SIGINT and SIGTERM do that instead of raising
     KeyboardInterrupt inside some child; a second signal ends the process with a list of what is
-    stuck.
+    stuck. With `blocked_after_s` a thread tells, by the event `runtime.blocked`, which actor holds
+    the loop for longer than that many seconds, and where it stands.
     """
     failure: BaseException | None = None
     timers_scope, signals_scope = trio.CancelScope(shield=True), trio.CancelScope(shield=True)
     # Two nurseries: timers and signals must still work while the actors are stopping, and while
     # a zombie keeps the inner one open.
-    async with trio.open_nursery() as services:
+    async with open_watchdog(blocked_after_s), trio.open_nursery() as services:
         async with trio.open_nursery() as actors:
             runtime = Runtime(actors)
             services.start_soon(_run_timers, timers_scope, runtime.timers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -18,6 +19,8 @@ _specs: Final[dict[str, EventSpec]] = {spec.name: spec for spec in TABLE}
 # A tuple, replaced on each change: `emit` walks the one it found, so a listener may subscribe,
 # unsubscribe or emit while it is called, and a thread never sees a dict change size under it.
 _listeners: tuple[tuple[str, Listener], ...] = ()
+# Threads emit too, and an emit may detach a listener. Reentrant, for a finalizer may come between.
+_changing = threading.RLock()
 
 
 def declare(name: str, meaning: str, /, **fields: str) -> EventSpec:
@@ -40,17 +43,19 @@ def events() -> tuple[EventSpec, ...]:
 def subscribe(id: str, listener: Listener) -> None:  # noqa: A002 - the word of the field
     """Call `listener(event, fields)` for each event from now on; a taken id is InvalidInput."""
     global _listeners  # noqa: PLW0603 - the bus is one per process, as the table is
-    if any(taken == id for taken, _ in _listeners):
-        raise InvalidInput.expected("listener id", "free", id)
-    _listeners = (*_listeners, (id, listener))
+    with _changing:
+        if any(taken == id for taken, _ in _listeners):
+            raise InvalidInput.expected("listener id", "free", id)
+        _listeners = (*_listeners, (id, listener))
 
 
 def unsubscribe(id: str) -> bool:  # noqa: A002 - the word of the field
     """Detach the listener; False when there is none of that id."""
     global _listeners  # noqa: PLW0603 - see subscribe
-    before = len(_listeners)
-    _listeners = tuple(pair for pair in _listeners if pair[0] != id)
-    return len(_listeners) < before
+    with _changing:
+        before = len(_listeners)
+        _listeners = tuple(pair for pair in _listeners if pair[0] != id)
+        return len(_listeners) < before
 
 
 @contextmanager
@@ -69,7 +74,7 @@ def is_heard() -> bool:
 
 
 def emit(event: str, /, **fields: object) -> None:
-    """Hand one event to every listener before returning.
+    """Hand one event to every listener before returning, in the thread that emits it.
 
     An undeclared event, and a missing or an extra field, is InvalidInput even if nobody listens:
     the table is a contract, and a contract that holds only under observation is none. A listener

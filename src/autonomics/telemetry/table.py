@@ -168,6 +168,23 @@ TABLE: Final[tuple[EventSpec, ...]] = (
         exit_code="status of the process",
     ),
     _row(
+        "runtime.blocked",
+        "One step holds the loop, and nothing else runs. From the thread of the watchdog, while it"
+        " lasts; again each time its length has doubled.",
+        path="path of the actor whose code it is, or None",
+        task="name of trio's task, or host where the code is none of trio's",
+        message_type="type of the message that the actor handles, or None",
+        stack="where it stands: `file:line function`, the innermost last",
+        for_s="seconds so far",
+    ),
+    _row(
+        "runtime.unblocked",
+        "The loop runs again. From the thread of the watchdog.",
+        path="path of the actor whose code it was, or None",
+        task="name of trio's task, or host",
+        for_s="seconds that it lasted, at least",
+    ),
+    _row(
         "telemetry.listener_failed",
         "A listener raised and was detached.",
         id="id of the listener",
