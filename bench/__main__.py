@@ -11,7 +11,7 @@ from typing import Final
 
 import bench
 
-MEASURED: Final = ("decision", "diagnosis")
+MEASURED: Final = ("decision", "diagnosis", "ledger")
 COMMANDS: Final = {
     "suite": "bench.suite",
     "gate": "bench.gate_ir",
