@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
@@ -70,6 +71,7 @@ class Leaf:
     ref: int | None = None
 
 
+@lru_cache(maxsize=64)  # all leaves of an append have one time, and this is half of a leaf
 def format_time(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds; InvalidInput for a naive datetime."""
     if at.tzinfo is None:
