@@ -193,7 +193,7 @@ def test_tesseras_log_reads_with_our_notes_tiles_and_roots(vectors: Path) -> Non
     vkey = verify.parse_vkey(key)
     for size in range(16):
         note = verify.parse_note((folder / f"checkpoint.{size}").read_bytes())
-        assert verify.check_note(note, [vkey]) == vkey
+        assert verify.check_note(note, [vkey]) == [vkey]
         head = verify.parse_tree_head(note.text)
         assert (head.origin, head.size) == ("example.com/log/testdata", size)
         if size == 0:

@@ -58,7 +58,8 @@ async def bundle_of(receipts: list[Receipt], signer: SigningKeyFile = SIGNER) ->
 
 
 def trust(origin: str = ACME, known: bytes | None = None) -> verify.Trust:
-    return verify.gather_trust([format_vkey(origin, SIGNER.public_key)], known)
+    held = None if known is None else [known]
+    return verify.gather_trust([format_vkey(origin, SIGNER.public_key)], held)
 
 
 def check(bundle: Bundle, given: verify.Trust | None = None) -> verify.Verdict:
@@ -271,8 +272,8 @@ async def test_a_log_that_shrank_below_the_kept_checkpoint_diverged() -> None:
 async def test_a_kept_checkpoint_anchors_without_a_key_when_it_covers_all() -> None:
     receipts = build(6)
     bundle = await bundle_of(receipts)
-    equal = verify.gather_trust([], await sign(receipts))
-    earlier = verify.gather_trust([], await sign(receipts[:4]))
+    equal = verify.gather_trust([], [await sign(receipts)])
+    earlier = verify.gather_trust([], [await sign(receipts[:4])])
     assert check(bundle, equal).code == 10
     assert check(bundle, earlier).code == 20
     assert "first 4" in check(bundle, earlier).reason
@@ -292,7 +293,7 @@ async def test_another_logs_leaf_bundle_payload_or_checkpoint_is_invalid() -> No
     assert (check(spliced).code, check(spliced).seq) == (40, 2)
     assert check(ours, trust(ZETA)).code == 40
     assert check(ours, trust(known=await sign(acme))).code == 10
-    assert check(ours, verify.gather_trust([], await sign(zeta))).code == 40
+    assert check(ours, verify.gather_trust([], [await sign(zeta)])).code == 40
     both = verify.gather_trust(
         [format_vkey(origin, SIGNER.public_key) for origin in (ACME, ZETA)], None
     )
@@ -481,7 +482,7 @@ def test_lines_of_several_logs_are_judged_log_by_log() -> None:
 
 async def test_lines_are_anchored_by_a_kept_checkpoint() -> None:
     receipts = build(6)
-    known = verify.gather_trust([], await sign(receipts))
+    known = verify.gather_trust([], [await sign(receipts)])
     (verdict,) = verify.verify_lines(lines_of(receipts), known)
     assert verdict.code == 10
     (verdict,) = verify.verify_lines(lines_of(receipts[:4]), known)
@@ -568,10 +569,10 @@ async def test_a_proof_without_a_key_is_unanchored_and_one_of_another_log_invali
 async def test_a_kept_checkpoint_of_its_size_anchors_or_contradicts_a_proof() -> None:
     receipts = build(5)
     proof = await proof_of(receipts, 3)
-    assert verify.verify_proof(proof, verify.gather_trust([], await sign(receipts))).code == 10
+    assert verify.verify_proof(proof, verify.gather_trust([], [await sign(receipts)])).code == 10
     forged = await sign(forge(receipts, 1, rename))
-    assert verify.verify_proof(proof, verify.gather_trust([], forged)).code == 30
-    shorter = verify.verify_proof(proof, verify.gather_trust([], await sign(receipts[:4])))
+    assert verify.verify_proof(proof, verify.gather_trust([], [forged])).code == 30
+    shorter = verify.verify_proof(proof, verify.gather_trust([], [await sign(receipts[:4])]))
     assert shorter.code == 20
     assert "one proof can't be held to it" in shorter.warnings[0]
 
@@ -631,7 +632,7 @@ async def test_trust_that_can_not_be_used_is_told_apart_from_bad_evidence() -> N
         ([vkey], await sign(receipts, THIEF)),
     ):
         with pytest.raises(verify.Unusable):
-            verify.gather_trust(vkeys, known)
+            verify.gather_trust(vkeys, None if known is None else [known])
 
 
 def test_a_description_names_verdict_counts_and_warnings_and_never_says_complete() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json_line, print_text
@@ -13,15 +12,9 @@ from autonomics.errors import CommandFailed
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options, which are those of the `verify.py` in a bundle."""
-    parser.add_argument(
-        "path", type=Path, metavar="PATH", help="a bundle's folder, receipts as .jsonl, or a proof"
-    )
-    parser.add_argument(
-        "--vkey", action="append", default=[], metavar="KEY", help="a log's verifier key; repeats"
-    )
-    parser.add_argument(
-        "--known-checkpoint", type=Path, metavar="FILE", help="a checkpoint that you kept"
-    )
+    from autonomics.receipts import verify
+
+    verify.add_options(parser)
     parser.add_json("print one line of JSON per log")
 
 
@@ -30,10 +23,8 @@ def run(options: Namespace) -> int:
     from autonomics.receipts import verify
 
     try:
-        kept = options.known_checkpoint
-        known = None if kept is None else kept.read_bytes()
-        verdicts = verify.verify_path(options.path, verify.gather_trust(options.vkey, known))
-    except (verify.Unusable, OSError) as error:
+        verdicts = verify.run_verify(options)
+    except verify.Unusable as error:
         raise CommandFailed(str(error), verify.USAGE) from None
     for verdict in verdicts:
         if options.json:

@@ -1,24 +1,26 @@
 """Verify Autonomics receipts offline: one file, nothing but Python's standard library.
 
-    python verify.py PATH [--vkey VKEY ...] [--known-checkpoint FILE] [--json]
+    python verify.py PATH [--vkey KEY[:SIZE] ...] [--policy FILE] [--max-age AGE]
+                          [--known-checkpoint FILE ...] [--at TIME] [--json]
 
-PATH is a bundle directory, a `.jsonl` file of receipts, or one tlog-proof. Keys and the known
-checkpoint come from you and never from the bundle: what travels with the evidence proves nothing.
+PATH is a bundle (a folder, a .zip or a .tar), a `.jsonl` file of receipts, or one tlog-proof. Keys,
+policy and known checkpoints come from you and never from the bundle: what travels with the evidence
+proves nothing.
 
     exit  verdict
        0  witnessed    cosigned by a quorum of the witnesses that you named
       10  consistent   signed by your key, or equal to the checkpoint that you hold; no quorum
       20  unanchored   consistent with itself; you brought nothing that it could be held to
-      30  diverged     valid, and contradicts the checkpoint that you hold
+      30  diverged     valid, and contradicts a checkpoint that you hold
       40  invalid      the first bad sequence number (or the object) and why
-      50  stale        the newest cosignature is older than your policy allows
-       2  usage        a path, key or option that can't be used
+      50  stale        a quorum cosigned, longer ago than you allow
+       2  usage        a path, key, policy or option that can't be used
 
-No witness policy can be given yet, so 10 is the best verdict. How much was never recorded, nobody
-can tell: the counts say how many receipts are present, erased and pruned, and nothing more.
+How much was never recorded, nobody can tell: the counts say how many receipts are present, erased
+and pruned, and nothing more.
 
 Formats: RFC 6962 (tree), RFC 8785 in a restricted profile (leaf), RFC 8032 (Ed25519), and C2SP's
-signed-note, tlog-checkpoint, tlog-tiles and tlog-proof.
+signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy, tlog-tiles and tlog-proof.
 """
 
 from __future__ import annotations
@@ -30,10 +32,17 @@ import hashlib
 import hmac
 import json
 import re
+import stat
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tarfile
+import time
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 MAX_SAFE_INTEGER = 2**53 - 1
 MAX_LEAF_BYTES = 8192
@@ -41,9 +50,12 @@ MAX_DEPTH = 64
 MAX_NOTE_BYTES = 1 << 20
 MAX_SIGNATURES = 64
 MAX_CAUSES = 64
+MAX_LINE_BYTES = 1 << 25
 TILE_WIDTH = 256
+CLOCK_SKEW_S = 300
 LEAF_SCHEMA = "autonomics.receipt/1"
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+ED25519, COSIGNATURE = 0x01, 0x04  # C2SP signature types: of a log, of a witness
 
 WITNESSED, CONSISTENT, UNANCHORED, DIVERGED, INVALID, STALE, USAGE = 0, 10, 20, 30, 40, 50, 2
 VERDICTS = {
@@ -55,6 +67,7 @@ VERDICTS = {
     STALE: "stale",
     USAGE: "usage",
 }
+_BEST_FIRST = (WITNESSED, CONSISTENT, UNANCHORED, STALE, DIVERGED, INVALID)
 
 
 class Invalid(Exception):
@@ -71,7 +84,7 @@ class Diverged(Exception):
 
 
 class Unusable(Exception):
-    """What the caller brought (path, key, known checkpoint) can't be used."""
+    """What the caller brought (path, key, policy, known checkpoint) can't be used."""
 
 
 # Canonical JSON (RFC 8785 without floats). Keys, depth and size of a leaf are bound further down.
@@ -484,11 +497,12 @@ def is_low_order(public_key: bytes) -> bool:
 
 
 class Vkey(NamedTuple):
-    """A verifier key; its name is the log's origin."""
+    """A verifier key; a log's is named by its origin. `until`: the last tree size it may sign."""
 
     name: str
     key_id: bytes
     public_key: bytes
+    until: int | None = None
 
 
 class NoteSignature(NamedTuple):
@@ -525,30 +539,37 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
-def key_id(name: str, public_key: bytes) -> bytes:
+def key_id(name: str, public_key: bytes, kind: int = ED25519) -> bytes:
     """First four bytes of the hash that C2SP signed-note recommends for an Ed25519 key."""
-    return hashlib.sha256(name.encode() + b"\n\x01" + public_key).digest()[:4]
+    return hashlib.sha256(b"%b\n%c%b" % (name.encode(), kind, public_key)).digest()[:4]
 
 
 def _is_key_name(name: str) -> bool:
     return bool(name) and "+" not in name and not any(c.isspace() or c < " " for c in name)
 
 
-def parse_vkey(text: str) -> Vkey:
-    """Read `name+id+key`; Invalid for another key type, a wrong id or a key of low order."""
+def parse_vkey(text: str, kind: int = ED25519) -> Vkey:
+    """Read `name+id+key`; Invalid for a key of another kind, a wrong id or a key of low order."""
     name, _, rest = text.strip().partition("+")
     short, _, encoded = rest.partition("+")
     if not _is_key_name(name) or not re.fullmatch(r"[0-9a-f]{8}", short):
         raise Invalid(f"not a verifier key (name+id+key): {text!r:.80}")
     material = decode_base64(encoded)
-    if len(material) != 33 or material[0] != 1:
-        raise Invalid(f"not an Ed25519 key (type 0x01): {text!r:.80}")
+    if len(material) != 33 or material[0] != kind:
+        what = "a log" if kind == ED25519 else "a witness"
+        raise Invalid(f"not an Ed25519 key of {what} (type {kind:#04x}): {text!r:.80}")
     public_key = material[1:]
-    if key_id(name, public_key).hex() != short:
+    if key_id(name, public_key, kind).hex() != short:
         raise Invalid(f"key id does not belong to name and key: {text!r:.80}")
     if is_low_order(public_key):
         raise Invalid(f"key is of low order or no point of the curve: {text!r:.80}")
     return Vkey(name, bytes.fromhex(short), public_key)
+
+
+def parse_limited_vkey(text: str) -> Vkey:
+    """Read `name+id+key`, or `name+id+key:size` for a key that signs up to that tree size only."""
+    found = re.fullmatch(r"(.+):([0-9]{1,16})", text.strip())
+    return parse_vkey(found[1])._replace(until=int(found[2])) if found else parse_vkey(text)
 
 
 def parse_note(data: bytes) -> Note:
@@ -584,20 +605,20 @@ def _parse_signature(line: str) -> NoteSignature:
     return NoteSignature(name, material[:4], material[4:])
 
 
-def check_note(note: Note, vkeys: Iterable[Vkey]) -> Vkey:
-    """Return the first of `vkeys` that signed; Invalid if none did or a known key's line is bad."""
+def check_note(note: Note, vkeys: Iterable[Vkey]) -> list[Vkey]:
+    """Return those of `vkeys` that signed; Invalid if none did or a known key's line is bad."""
     known = {(vkey.name, vkey.key_id): vkey for vkey in vkeys}
-    signer: Vkey | None = None
+    signers: list[Vkey] = []
     for line in note.signatures:
         vkey = known.get((line.name, line.key_id))
         if vkey is None:
             continue
         if not verify_ed25519(vkey.public_key, note.text.encode(), line.signature):
             raise Invalid(f"signature of {vkey.name} does not verify")
-        signer = signer or vkey
-    if signer is None:
+        signers.append(vkey)
+    if not signers:
         raise Invalid("no signature of a key that you brought")
-    return signer
+    return signers
 
 
 def parse_tree_head(text: str) -> TreeHead:
@@ -616,11 +637,152 @@ def parse_tree_head(text: str) -> TreeHead:
     return TreeHead(origin, int(size), root)
 
 
+# Witnesses: policies (C2SP tlog-policy) and cosignatures (C2SP tlog-cosignature, Ed25519)
+
+
+class Witness(NamedTuple):
+    """A witness by its name in a policy; its key has a name of its own."""
+
+    name: str
+    vkey: Vkey
+    url: str | None = None
+
+
+class Policy(NamedTuple):
+    """Which logs count, and which witnesses must have cosigned.
+
+    A group holds how many of its members it takes, and their names, defined before it.
+    """
+
+    logs: tuple[Vkey, ...]
+    witnesses: tuple[Witness, ...]
+    groups: Mapping[str, tuple[int, tuple[str, ...]]]
+    quorum: str
+
+    def is_met(self, cosigners: Iterable[str]) -> bool:
+        """True when these witnesses make up the quorum."""
+        met = {"none", *cosigners}
+        for name, (least, members) in self.groups.items():
+            if sum(member in met for member in members) >= least:
+                met.add(name)
+        return self.quorum in met
+
+
+class _PolicyReader:
+    def __init__(self) -> None:
+        self.logs: list[Vkey] = []
+        self.witnesses: list[Witness] = []
+        self.groups: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.quorum: str | None = None
+        self._names: set[str] = set()
+        self._grouped: set[str] = set()
+
+    def take(self, words: list[str]) -> None:
+        match words:
+            case ["log", vkey] | ["log", vkey, _]:
+                self._add_log(parse_vkey(vkey))
+            case ["witness", name, vkey]:
+                self._add_witness(Witness(name, parse_vkey(vkey, COSIGNATURE)))
+            case ["witness", name, vkey, url]:
+                self._add_witness(Witness(name, parse_vkey(vkey, COSIGNATURE), url))
+            case ["group", name, least, *members] if members:
+                self._add_group(name, least, members)
+            case ["quorum", name]:
+                if self.quorum is not None:
+                    raise Invalid("a second quorum")
+                if name != "none":
+                    self._expect_defined(name)
+                self.quorum = name
+            case _:
+                raise Invalid(f"no log, witness, group or quorum: {' '.join(words)!a:.80}")
+
+    def _add_log(self, vkey: Vkey) -> None:
+        if any(vkey.public_key == other.public_key for other in self.logs):
+            raise Invalid(f"the key of log {vkey.name} stands twice")
+        self.logs.append(vkey)
+
+    def _add_witness(self, witness: Witness) -> None:
+        key = witness.vkey.public_key
+        if any(key == other.vkey.public_key for other in self.witnesses):
+            raise Invalid(f"the key of witness {witness.name!a} stands twice")
+        self._define(witness.name)
+        self.witnesses.append(witness)
+
+    def _add_group(self, name: str, least: str, members: list[str]) -> None:
+        for member in members:
+            self._expect_defined(member)
+            if member in self._grouped:
+                raise Invalid(f"{member!a} is a member twice")
+            self._grouped.add(member)
+        self._define(name)
+        words = {"any": 1, "all": len(members)}
+        count = words.get(least, int(least) if re.fullmatch("[1-9][0-9]{0,5}", least) else 0)
+        if not 1 <= count <= len(members):
+            raise Invalid(f"not any, all or 1 to {len(members)}: {least!a:.40}")
+        self.groups[name] = (count, tuple(members))
+
+    def _define(self, name: str) -> None:
+        if name == "none" or name in self._names:
+            raise Invalid(f"the name {name!a:.80} is taken")
+        self._names.add(name)
+
+    def _expect_defined(self, name: str) -> None:
+        if name not in self._names:
+            raise Invalid(f"{name!a:.80} is not defined above")
+
+
+def parse_policy(data: bytes) -> Policy:
+    """Read a tlog-policy; Invalid names the line. Witnesses must have Ed25519 keys (type 0x04)."""
+    if len(data) > MAX_NOTE_BYTES:
+        raise Invalid(f"has more than {MAX_NOTE_BYTES} bytes")
+    if re.search(rb"[^\t\n -~\x80-\xff]", data):
+        raise Invalid("holds a control character")
+    if not data.endswith(b"\n"):  # a file that was cut off must not ask for less
+        raise Invalid("last line does not end in a newline")
+    reader = _PolicyReader()
+    for number, line in enumerate(data.split(b"\n"), 1):
+        words = line.split()
+        if not words or words[0].startswith(b"#"):
+            continue
+        try:
+            # Names are opaque bytes, which this keeps apart whatever they are.
+            reader.take([word.decode(errors="surrogateescape") for word in words])
+        except (Invalid, UnicodeEncodeError) as error:
+            raise Invalid(f"line {number}: {error}") from None
+    if reader.quorum is None:
+        raise Invalid("has no quorum")
+    return Policy(tuple(reader.logs), tuple(reader.witnesses), reader.groups, reader.quorum)
+
+
+def cosigned_message(text: str, at: int) -> bytes:
+    """What a witness signs: the note's text at a POSIX time."""
+    return f"cosignature/v1\ntime {at}\n{text}".encode()
+
+
+def check_cosignatures(note: Note, witnesses: Iterable[Witness]) -> dict[str, int]:
+    """POSIX time at which each witness cosigned; Invalid for a bad line of a known one."""
+    known = {(witness.vkey.name, witness.vkey.key_id): witness for witness in witnesses}
+    times: dict[str, int] = {}
+    for line in note.signatures:
+        witness = known.get((line.name, line.key_id))
+        if witness is None:
+            continue
+        at = int.from_bytes(line.signature[:8], "big")
+        message, signature = cosigned_message(note.text, at), line.signature[8:]
+        if at >= 1 << 63 or not verify_ed25519(witness.vkey.public_key, message, signature):
+            raise Invalid(f"cosignature of {witness.name!a} does not verify")
+        times[witness.name] = at
+    return times
+
+
 # Verdict
 
 
 class Verdict(NamedTuple):
-    """What can be said about the evidence; `code` is the exit code."""
+    """What can be said about the evidence; `code` is the exit code.
+
+    `evidence` holds the two checkpoints that contradict each other, for whoever is to be told.
+    """
 
     code: int
     reason: str
@@ -631,6 +793,7 @@ class Verdict(NamedTuple):
     erased: int = 0
     pruned: int = 0
     warnings: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -638,54 +801,99 @@ class Verdict(NamedTuple):
         return VERDICTS[self.code]
 
 
+class Sighting(NamedTuple):
+    """A checkpoint that was seen: what it says, who signed, and when each witness cosigned."""
+
+    head: TreeHead
+    content: str
+    is_signed: bool
+    times: Mapping[str, int]
+
+
 class Trust(NamedTuple):
-    """What the caller brings; nothing of it comes from the evidence."""
+    """What the caller brings; nothing of it comes from the evidence.
+
+    `now` is in POSIX seconds: a cosignature from later does not count. `max_age_s` bounds the age
+    of the cosignatures that make up the quorum.
+    """
 
     vkeys: tuple[Vkey, ...] = ()
-    known: TreeHead | None = None
+    held: tuple[Sighting, ...] = ()
+    policy: Policy | None = None
+    now: float = 0
+    max_age_s: float | None = None
+
+    def held_of(self, origin: str) -> list[Sighting]:
+        """Return the checkpoints of one log."""
+        return [held for held in self.held if held.head.origin == origin]
 
 
-class _Tally:
-    """Counts of one log while it is checked, so that a bad verdict can still say what was seen."""
+class _Counts:
+    """Payloads that are there and that were erased, and leaves that were pruned."""
 
-    def __init__(self, origin: str | None = None, size: int = 0) -> None:
-        self.origin = origin
-        self.size = size
+    def __init__(self) -> None:
         self.present = 0
         self.erased = 0
         self.pruned = 0
+
+
+class _Tally:
+    """What was seen of one log so far, so that a bad verdict can still say it."""
+
+    def __init__(self, origin: str | None = None) -> None:
+        self.origin = origin
+        self.size = 0
+        self.counts = _Counts()
         self.warnings: list[str] = []
 
-    def verdict(self, code: int, reason: str, seq: int | None = None) -> Verdict:
-        counts = (self.size, self.present, self.erased, self.pruned)
-        return Verdict(code, reason, seq, self.origin, *counts, tuple(self.warnings))
+    def verdict(
+        self, code: int, reason: str, seq: int | None = None, evidence: tuple[str, ...] = ()
+    ) -> Verdict:
+        found = self.counts
+        counts = (self.size, found.present, found.erased, found.pruned)
+        return Verdict(code, reason, seq, self.origin, *counts, tuple(self.warnings), evidence)
 
 
-# (salt, payload) of each receipt that still has them
-Payloads = Mapping[int, tuple[bytes, bytes]]
+# (salt, payload) of a receipt that still has them
+Disclosed = tuple[bytes, bytes]
 
 
 class LogCheck:
-    """Check the leaves of one log in order: form, place, chain and tree."""
+    """Check the leaves of one log in order: form, place, chain, tree and payload.
 
-    def __init__(self, origin: str, warnings: list[str]) -> None:
-        self.origin = origin
+    Memory grows with the logarithm of the size, and with the number of payloads that are gone.
+    `roots` will hold the roots at `root_sizes`.
+    """
+
+    def __init__(self, origin: str, warnings: list[str], root_sizes: Iterable[int] = ()) -> None:
         self.size = 0
-        self.epoch = 0
-        self.ts = ""
+        self.counts = _Counts()
         self.subtrees: list[bytes] = []
-        self.hashes: list[bytes] = []
-        self.commits: dict[int, str] = {}
-        self.erasures: dict[int, int] = {}
-        self.warnings = warnings
+        self.roots = {0: EMPTY_ROOT}
+        self._origin = origin
+        self._warnings = warnings
+        self._root_sizes = frozenset(root_sizes)
+        self._last = genesis_prev(origin)
+        self._commit = ""
+        self._epoch = 0
+        self._ts = ""
+        self._missing: set[int] = set()
+        self._erasures: set[int] = set()
+
+    @property
+    def head(self) -> TreeHead:
+        """What a checkpoint of the leaves so far would say."""
+        return TreeHead(self._origin, self.size, fold_roots(self.subtrees))
 
     def skip(self, hashed: bytes) -> None:
         """Take the hash of a leaf that was pruned."""
         push_leaf(self.size, self.subtrees, hashed)
-        self.hashes.append(hashed)
+        self._last = hashed
         self.size += 1
+        if self.size in self._root_sizes:
+            self.roots[self.size] = fold_roots(self.subtrees)
 
-    def take(self, data: bytes) -> dict[str, Any]:
+    def take(self, data: bytes) -> None:
         """Check the next leaf; Invalid names its seq, or the one before if that was changed."""
         seq = self.size
         try:
@@ -694,180 +902,338 @@ class LogCheck:
             raise Invalid(error.reason, seq) from None
         self._check_place(leaf, seq)
         self._note_clock(leaf, seq)
-        self.epoch = leaf["epoch"]
-        self.commits[seq] = leaf["commit"]
+        self._epoch = leaf["epoch"]
+        self._commit = leaf["commit"]
+        self._missing.add(seq)
         if leaf["kind"] == "erasure" and "ref" in leaf:
-            self.erasures.setdefault(leaf["ref"], seq)
+            self._take_erasure(leaf["ref"])
         self.skip(leaf_hash(data))
-        return leaf
 
     def _check_place(self, leaf: dict[str, Any], seq: int) -> None:
-        if leaf["log"] != self.origin:
+        if leaf["log"] != self._origin:
             raise Invalid(f"belongs to log {leaf['log']}", seq)
         if leaf["seq"] != seq:
             raise Invalid(f"says seq {leaf['seq']}, stands at {seq}", seq)
-        expected = self.hashes[-1] if seq else genesis_prev(leaf["log"])
-        self._check_prev(bytes.fromhex(leaf["prev"]), expected, seq)
+        self._check_prev(bytes.fromhex(leaf["prev"]), seq)
         if (leaf["kind"] == "genesis") != (seq == 0):
             raise Invalid("a log's first leaf, and no other, is genesis", seq)
-        if leaf["epoch"] < self.epoch:
-            raise Invalid(f"epoch goes back from {self.epoch} to {leaf['epoch']}", seq)
+        if leaf["epoch"] < self._epoch:
+            raise Invalid(f"epoch goes back from {self._epoch} to {leaf['epoch']}", seq)
 
-    def _check_prev(self, found: bytes, expected: bytes, seq: int) -> None:
-        if found == expected:
+    def _check_prev(self, found: bytes, seq: int) -> None:
+        if found == self._last:
             return
         # A changed leaf changes half of all bits of its hash; damage to `prev` itself is small.
-        distance = (int.from_bytes(found, "big") ^ int.from_bytes(expected, "big")).bit_count()
+        distance = (int.from_bytes(found, "big") ^ int.from_bytes(self._last, "big")).bit_count()
         if distance <= 32 or seq == 0:
             raise Invalid("prev is not the hash of the leaf before", seq)
         raise Invalid(f"was changed: prev of receipt {seq} does not match it", seq - 1)
 
     def _note_clock(self, leaf: dict[str, Any], seq: int) -> None:
-        if leaf["ts"] < self.ts and leaf["epoch"] == self.epoch:
-            self.warnings.append(f"clock went back at seq {seq}")
-        self.ts = leaf["ts"]
+        if leaf["ts"] < self._ts and leaf["epoch"] == self._epoch:
+            self._warnings.append(f"clock went back at seq {seq}")
+        self._ts = leaf["ts"]
 
-    def root_at(self, size: int) -> bytes:
-        """Root of the first `size` leaves."""
-        subtrees: list[bytes] = []
-        for index in range(size):
-            push_leaf(index, subtrees, self.hashes[index])
-        return fold_roots(subtrees)
+    def _take_erasure(self, ref: int) -> None:
+        if ref in self._erasures:
+            return
+        self._erasures.add(ref)
+        if ref in self._missing:
+            self._missing.remove(ref)
+            self.counts.erased += 1
+        elif ref >= self.counts.pruned:
+            self._warnings.append(f"payload of seq {ref} is still there after its erasure")
 
     def check_payload(self, seq: int, salt: bytes, payload: bytes) -> None:
-        """Hold a payload to the commitment in its leaf."""
-        commitment = payload_commitment(salt, self.origin, seq, payload).hex()
-        if len(salt) != 32 or commitment != self.commits[seq]:
-            raise Invalid("payload does not match its commitment", seq)
+        """Hold a payload to the commitment in its leaf, which is the last that was taken."""
+        assert seq == self.size - 1
+        check_payload(self._origin, seq, self._commit, salt, payload)
+        self._missing.remove(seq)
+        self.counts.present += 1
 
-    def check_payloads(self, payloads: Payloads, tally: _Tally) -> None:
-        """Check all payloads; one may be missing only where an erasure receipt says so."""
-        if stray := [seq for seq in payloads if seq not in self.commits]:
-            raise Invalid("payload belongs to no receipt that is present", min(stray))
-        for seq in self.commits:
-            if seq not in payloads:
-                if seq not in self.erasures:
-                    raise Invalid("payload is missing and no erasure receipt says why", seq)
-                tally.erased += 1
-                continue
-            self.check_payload(seq, *payloads[seq])
-            tally.present += 1
-            if seq in self.erasures:
-                self.warnings.append(f"payload of seq {seq} is still there after its erasure")
+    def root_at(self, size: int) -> bytes:
+        """Root at one of the sizes that were asked for, or of all leaves so far."""
+        return fold_roots(self.subtrees) if size == self.size else self.roots[size]
+
+    def finish(self) -> None:
+        """Hold that a payload is missing only where an erasure receipt says so."""
+        if self._missing:
+            reason = "payload is missing and no erasure receipt says why"
+            raise Invalid(reason, min(self._missing))
 
 
-def check_known(log: LogCheck, known: TreeHead) -> None:
-    """Hold the log to the checkpoint that the caller holds; Diverged when they contradict."""
-    if known.size > log.size:
-        raise Diverged(f"you hold a checkpoint of size {known.size}, this shows only {log.size}")
-    if log.root_at(known.size) != known.root:
-        raise Diverged(f"root at size {known.size} differs from the checkpoint that you hold")
+def check_payload(origin: str, seq: int, commit: str, salt: bytes, payload: bytes) -> None:
+    """Hold a payload to its commitment; a shorter salt could be the same key of the HMAC."""
+    if len(salt) != 32 or payload_commitment(salt, origin, seq, payload).hex() != commit:
+        raise Invalid("payload does not match its commitment", seq)
 
 
-def _judge(tally: _Tally, log: LogCheck, trust: Trust, *, is_signed: bool) -> Verdict:
-    if trust.known is not None:
-        try:
-            check_known(log, trust.known)
-        except Diverged as error:
-            return tally.verdict(DIVERGED, str(error))
-    if is_signed:
-        return tally.verdict(CONSISTENT, "signed by a key that you brought; no witness policy")
-    if trust.known is not None and trust.known.size == log.size:
-        return tally.verdict(CONSISTENT, "equal to the checkpoint that you hold; no witness policy")
-    if trust.known is not None:
-        return tally.verdict(
-            UNANCHORED, f"only the first {trust.known.size} receipts are covered by a checkpoint"
-        )
-    if trust.vkeys:
-        return tally.verdict(UNANCHORED, "there is no checkpoint that a key could be held to")
-    return tally.verdict(UNANCHORED, "you brought no key and no checkpoint")
+def _open_checkpoint(data: bytes, trust: Trust, warnings: list[str]) -> Sighting:
+    try:
+        note = parse_note(data)
+        head = parse_tree_head(note.text)
+        if trust.held and not trust.held_of(head.origin):
+            others = ", ".join(sorted({held.head.origin for held in trust.held}))
+            raise Invalid(f"is of log {head.origin}, you hold one of {others}")
+        if trust.vkeys:
+            _check_signers(check_note(note, trust.vkeys), head, warnings)
+        times = check_cosignatures(note, trust.policy.witnesses) if trust.policy else {}
+    except Invalid as error:
+        raise Invalid(f"checkpoint: {error.reason}") from None
+    return Sighting(head, data.decode(), bool(trust.vkeys), times)
+
+
+def _check_signers(signers: list[Vkey], head: TreeHead, warnings: list[str]) -> None:
+    own = [vkey for vkey in signers if vkey.name == head.origin]
+    if not own:
+        raise Invalid(f"is of log {head.origin}, signed as {signers[0].name}")
+    late = [vkey for vkey in own if vkey.until is not None and head.size > vkey.until]
+    if late:
+        reason = f"key {late[0].key_id.hex()} signed size {head.size}, beyond its {late[0].until}"
+        if len(late) == len(own):
+            raise Invalid(reason)
+        warnings.append(reason)
+
+
+def _judge(
+    tally: _Tally,
+    trust: Trust,
+    head: TreeHead,
+    seen: Sighting | None,
+    roots: Mapping[int, bytes] | None,
+) -> Verdict:
+    """Say what valid evidence is worth to the caller.
+
+    `roots` are those of a whole log at the sizes that the caller holds; None for one proof, which
+    says nothing about other sizes than its own.
+    """
+    held = trust.held_of(head.origin)
+    for item in held:
+        size = item.head.size
+        if roots is None and size != head.size:
+            warning = f"your checkpoint is of size {size}: one proof can't be held to it"
+            tally.warnings.append(warning)
+        elif size > head.size:
+            reason = f"you hold a checkpoint of size {size}, this shows only {head.size}"
+            return tally.verdict(DIVERGED, reason, evidence=_list_evidence(item, seen))
+        elif (head.root if roots is None else roots[size]) != item.head.root:
+            reason = f"root at size {size} differs from the checkpoint that you hold"
+            reason += _describe_fork(item, seen)
+            return tally.verdict(DIVERGED, reason, evidence=_list_evidence(item, seen))
+    equal = [item for item in held if item.head == head]
+    if (seen is None or not seen.is_signed) and not equal:
+        return tally.verdict(UNANCHORED, _describe_lack(trust, held, seen, is_proof=roots is None))
+    code, reason = _weigh([*equal, *([] if seen is None else [seen])], trust, tally.warnings)
+    if roots is None:
+        basis = "in a tree that you trust"
+    elif seen is not None and seen.is_signed:
+        basis = "signed by a key that you brought"
+    else:
+        basis = "equal to the checkpoint that you hold"
+    return tally.verdict(code, f"{basis}; {reason}")
+
+
+def _list_evidence(held: Sighting, seen: Sighting | None) -> tuple[str, ...]:
+    return (held.content,) if seen is None else (held.content, seen.content)
+
+
+def _describe_fork(held: Sighting, seen: Sighting | None) -> str:
+    if seen is None or not (held.is_signed and seen.is_signed):
+        return ""
+    both = sorted(held.times.keys() & seen.times.keys())
+    witnesses = f", and {_join(both)} cosigned both" if both else ""
+    return f": equivocation, its key signed both{witnesses}"
+
+
+def _describe_lack(
+    trust: Trust, held: list[Sighting], seen: Sighting | None, *, is_proof: bool
+) -> str:
+    if is_proof:
+        return "you brought no key and no checkpoint of its size"
+    if held:
+        size = max(item.head.size for item in held)
+        return f"only the first {size} receipts are covered by a checkpoint"
+    if trust.vkeys and seen is None:
+        return "there is no checkpoint that a key could be held to"
+    return "you brought no key and no checkpoint"
+
+
+def _weigh(sightings: list[Sighting], trust: Trust, warnings: list[str]) -> tuple[int, str]:
+    """Hold the cosignatures of one tree, wherever they were seen, to the caller's policy."""
+    policy = trust.policy
+    if policy is None:
+        return CONSISTENT, "no witness policy"
+    if policy.quorum == "none":
+        return CONSISTENT, "your policy asks for no witness"
+    times: dict[str, int] = {}
+    for name, at in (pair for sighting in sightings for pair in sighting.times.items()):
+        if at == 0 or at > trust.now + CLOCK_SKEW_S:
+            when = "has no time" if at == 0 else f"is from the future ({_format_time(at)})"
+            warnings.append(f"cosignature of {_join([name])} {when} and does not count")
+        else:
+            times[name] = max(at, times.get(name, 0))
+    quorum = _join([policy.quorum])
+    if not policy.is_met(times):
+        who = f"by {_join(sorted(times))} alone" if times else "by no witness of yours"
+        return CONSISTENT, f"cosigned {who}, below the quorum {quorum}"
+    newest = f"the newest at {_format_time(max(times.values()))}"
+    if trust.max_age_s is not None:
+        oldest_allowed = trust.now - trust.max_age_s
+        if not policy.is_met(name for name, at in times.items() if at >= oldest_allowed):
+            limit = f"the last {trust.max_age_s:g} s"
+            return STALE, f"the quorum {quorum} did not cosign within {limit}, {newest}"
+    return WITNESSED, f"cosigned by {_join(sorted(times))}, {newest}: the quorum {quorum}"
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(name.encode(errors="replace").decode() for name in names)
+
+
+def _format_time(at: int) -> str:
+    try:
+        return dt.datetime.fromtimestamp(at, dt.UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{at} s"
 
 
 # A bundle: checkpoint, tiles, entries, payloads. The manifest is an index for people; not read.
 
+Read = Callable[[str], bytes | None]
 
-def verify_bundle(read: Callable[[str], bytes | None], trust: Trust) -> Verdict:
-    """Check a whole log; `read` gives a file's bytes by its relative path, None if absent."""
+
+def verify_bundle(
+    read: Read, trust: Trust, payload_lines: Iterable[bytes] | None = None
+) -> Verdict:
+    """Check a whole log; `read` gives a file's bytes by its relative path, None if absent.
+
+    `payload_lines` are those of `payloads.jsonl`, for whoever does not want to hold them at once.
+    """
     tally = _Tally()
     try:
         data = read("checkpoint")
         if data is None:
             raise Invalid("checkpoint is missing")
-        head, is_signed = _open_checkpoint(data, trust)
+        seen = _open_checkpoint(data, trust, tally.warnings)
+        head = seen.head
         tally.origin, tally.size = head.origin, head.size
         if head.size == 0:
             raise Invalid("checkpoint has size 0, and no log is empty")
-        log = LogCheck(head.origin, tally.warnings)
-        _take_leaves(read, log, head, tally)
-        _check_tiles(read, log)
-        log.check_payloads(_read_payloads(read("payloads.jsonl") or b""), tally)
+        if payload_lines is None:
+            payload_lines = split_lines(read("payloads.jsonl") or b"")
+        held_sizes = [held.head.size for held in trust.held_of(head.origin)]
+        log = LogCheck(head.origin, tally.warnings, held_sizes)
+        tally.counts = log.counts
+        _take_leaves(read, log, head, _Payloads(payload_lines))
     except Invalid as error:
         return tally.verdict(INVALID, error.reason, error.seq)
-    return _judge(tally, log, trust, is_signed=is_signed)
+    return _judge(tally, trust, head, seen, log.roots)
 
 
-def _open_checkpoint(data: bytes, trust: Trust) -> tuple[TreeHead, bool]:
-    try:
-        note = parse_note(data)
-        head = parse_tree_head(note.text)
-        if trust.known is not None and trust.known.origin != head.origin:
-            raise Invalid(f"is of log {head.origin}, you hold one of {trust.known.origin}")
-        if not trust.vkeys:
-            return head, False
-        signer = check_note(note, trust.vkeys)
-        if signer.name != head.origin:
-            raise Invalid(f"is of log {head.origin}, signed as {signer.name}")
-    except Invalid as error:
-        raise Invalid(f"checkpoint: {error.reason}") from None
-    return head, True
+class _Payloads:
+    """The payloads of a bundle, taken in the order of their receipts."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._records = _read_payloads(lines)
+        self._next = next(self._records, None)
+
+    def take(self, seq: int) -> Disclosed | None:
+        if self._next is None or self._next[0] > seq:
+            return None
+        found, disclosed = self._next
+        if found < seq:
+            raise Invalid("payload belongs to no receipt that is present", found)
+        self._next = next(self._records, None)
+        return disclosed
+
+    def finish(self) -> None:
+        if self._next is not None:
+            raise Invalid("payload belongs to no receipt that is present", self._next[0])
 
 
-def _take_leaves(
-    read: Callable[[str], bytes | None], log: LogCheck, head: TreeHead, tally: _Tally
-) -> None:
-    tiles = [_read_tile(read, index, width) for index, width in tile_spans(head.size)]
-    hashes = [hashed for tile in tiles for hashed in tile]
-    subtrees: list[bytes] = []
-    for index, hashed in enumerate(hashes):
-        push_leaf(index, subtrees, hashed)
+def _read_payloads(lines: Iterable[bytes]) -> Iterator[tuple[int, Disclosed | None]]:
+    last = -1
+    for number, line in enumerate(lines, 1):
+        try:
+            record = _parse_object(line)
+            seq: object = record.pop("seq", None)
+            if type(seq) is not int or seq < 0:
+                raise Invalid("no seq")
+            disclosed = parse_disclosure(record)
+        except Invalid as error:
+            raise Invalid(f"payloads.jsonl line {number}: {error.reason}") from None
+        if seq <= last:
+            raise Invalid(f"payloads.jsonl line {number}: payload stands twice or too late", seq)
+        last = seq
+        yield seq, disclosed
+
+
+def _take_leaves(read: Read, log: LogCheck, head: TreeHead, payloads: _Payloads) -> None:
+    tiles = _TileCheck(read)
+    for index, width in tile_spans(head.size):
+        tiles.take(_read_tile(read, index, width))
+    tiles.finish()
     # Tiles that lead to the signed root say which leaf is the changed one.
-    tiles_hold = fold_roots(subtrees) == head.root
+    tiles_hold = fold_roots(tiles.subtrees) == head.root
+    differ = False
     for index, width in tile_spans(head.size):
         start = index * TILE_WIDTH
+        hashes = _read_tile(read, index, width)
         bundle = read(tile_path("entries", index, width))
         if bundle is None:
-            if log.size != tally.pruned or width != TILE_WIDTH:
+            if log.size != log.counts.pruned or width != TILE_WIDTH:
                 raise Invalid(f"{tile_path('entries', index, width)} is missing", start)
-            for hashed in tiles[index]:
+            for hashed in hashes:
                 log.skip(hashed)
-            tally.pruned = log.size
+            log.counts.pruned = log.size
             continue
-        _take_bundle(log, bundle, start, hashes[start : start + width], tiles_hold=tiles_hold)
-    if log.hashes != hashes:
+        differ |= _take_bundle(log, bundle, start, hashes, payloads, tiles_hold=tiles_hold)
+    if differ:
         raise Invalid("tile/0 does not hold the hashes of the leaves")
-    if fold_roots(log.subtrees) != head.root:
+    if log.head.root != head.root:
         raise Invalid("the leaves do not lead to the root of the checkpoint")
+    if tiles.problem is not None:
+        raise tiles.problem
+    payloads.finish()
+    log.finish()
 
 
 def _take_bundle(
-    log: LogCheck, bundle: bytes, start: int, hashes: list[bytes], *, tiles_hold: bool
-) -> None:
+    log: LogCheck,
+    bundle: bytes,
+    start: int,
+    hashes: list[bytes],
+    payloads: _Payloads,
+    *,
+    tiles_hold: bool,
+) -> bool:
+    """Take the leaves of one bundle; True when their hashes are not those of the tile."""
     broken: Invalid | None = None
     try:
         leaves = split_entries(bundle, len(hashes))
     except Invalid as error:
         broken = Invalid(error.reason, start + (error.seq or 0))
         leaves = split_entries_loosely(bundle, len(hashes))
+    differ = False
     for offset, leaf in enumerate(leaves):
-        if tiles_hold and leaf_hash(leaf) != hashes[offset]:
-            try:
-                parse_leaf(leaf)
-            except Invalid as error:
-                raise Invalid(error.reason, start + offset) from None
-            raise Invalid("was changed: its hash is not the one in the tree", start + offset)
+        if leaf_hash(leaf) != hashes[offset]:
+            differ = True
+            if tiles_hold:
+                raise _tell_change(leaf, start + offset)
         log.take(leaf)
+        disclosed = payloads.take(start + offset)
+        if disclosed is not None:
+            log.check_payload(start + offset, *disclosed)
     if broken is not None:
         raise broken
+    return differ
+
+
+def _tell_change(leaf: bytes, seq: int) -> Invalid:
+    try:
+        parse_leaf(leaf)
+    except Invalid as error:
+        return Invalid(error.reason, seq)
+    return Invalid("was changed: its hash is not the one in the tree", seq)
 
 
 def split_entries_loosely(bundle: bytes, width: int) -> list[bytes]:
@@ -883,7 +1249,7 @@ def split_entries_loosely(bundle: bytes, width: int) -> list[bytes]:
     return leaves
 
 
-def _read_tile(read: Callable[[str], bytes | None], index: int, width: int) -> list[bytes]:
+def _read_tile(read: Read, index: int, width: int) -> list[bytes]:
     path = tile_path(0, index, width)
     data = read(path)
     if data is None:
@@ -893,33 +1259,47 @@ def _read_tile(read: Callable[[str], bytes | None], index: int, width: int) -> l
     return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
-def _check_tiles(read: Callable[[str], bytes | None], log: LogCheck) -> None:
-    level, hashes = 1, next_tile_level(log.hashes)
-    while hashes:
-        for index, width in tile_spans(len(hashes)):
-            path = tile_path(level, index, width)
-            start = index * TILE_WIDTH
-            if read(path) != b"".join(hashes[start : start + width]):
-                raise Invalid(f"{path} is missing or does not hold the hashes below it")
-        level, hashes = level + 1, next_tile_level(hashes)
+class _TileCheck:
+    """Hold the tiles above level 0 to the ones below, with one unfinished row per level."""
 
+    def __init__(self, read: Read) -> None:
+        self.subtrees: list[bytes] = []
+        self.problem: Invalid | None = None
+        self._read = read
+        self._size = 0
+        self._rows: list[list[bytes]] = []
+        self._full: list[int] = []
 
-def _read_payloads(data: bytes) -> Payloads:
-    payloads: dict[int, tuple[bytes, bytes]] = {}
-    for number, line in enumerate(split_lines(data), 1):
-        try:
-            record = _parse_object(line)
-            seq: object = record.pop("seq", None)
-            if type(seq) is not int or seq < 0:
-                raise Invalid("no seq")
-            disclosed = parse_disclosure(record)
-        except Invalid as error:
-            raise Invalid(f"payloads.jsonl line {number}: {error.reason}") from None
-        if seq in payloads:
-            raise Invalid(f"payloads.jsonl line {number}: payload stands twice", seq)
-        if disclosed is not None:
-            payloads[seq] = disclosed
-    return payloads
+    def take(self, tile: list[bytes]) -> None:
+        for hashed in tile:
+            push_leaf(self._size, self.subtrees, hashed)
+            self._size += 1
+        self._push(0, next_tile_level(tile))
+
+    def _push(self, row: int, roots: list[bytes]) -> None:
+        if not roots:
+            return
+        if row == len(self._rows):
+            self._rows.append([])
+            self._full.append(0)
+        self._rows[row].extend(roots)
+        if len(self._rows[row]) == TILE_WIDTH:
+            self._check(row)
+            self._full[row] += 1
+            above = next_tile_level(self._rows[row])
+            self._rows[row] = []
+            self._push(row + 1, above)
+
+    def finish(self) -> None:
+        for row, hashes in enumerate(self._rows):
+            if hashes:
+                self._check(row)
+
+    def _check(self, row: int) -> None:
+        hashes = self._rows[row]
+        path = tile_path(row + 1, self._full[row], len(hashes))
+        if self.problem is None and self._read(path) != b"".join(hashes):
+            self.problem = Invalid(f"{path} is missing or does not hold the hashes below it")
 
 
 def split_lines(data: bytes) -> list[bytes]:
@@ -927,7 +1307,7 @@ def split_lines(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").split(b"\n") if data else []
 
 
-def parse_disclosure(record: dict[str, Any]) -> tuple[bytes, bytes] | None:
+def parse_disclosure(record: dict[str, Any]) -> Disclosed | None:
     """(salt, payload) of {"salt", "payload"} (text) or {"salt", "payload_base64"}; None if null."""
     if record.keys() not in ({"salt", "payload"}, {"salt", "payload_base64"}):
         raise Invalid("expected the keys salt and payload or payload_base64")
@@ -948,44 +1328,60 @@ def parse_disclosure(record: dict[str, Any]) -> tuple[bytes, bytes] | None:
 # A file of receipts, one a line, of one log or of several
 
 
+class _LineLog:
+    """One log of a file of lines, up to its first bad receipt."""
+
+    def __init__(self, origin: str, trust: Trust) -> None:
+        self.tally = _Tally(origin)
+        held_sizes = [held.head.size for held in trust.held_of(origin)]
+        self.check = LogCheck(origin, self.tally.warnings, held_sizes)
+        self.tally.counts = self.check.counts
+        self.bad: Invalid | None = None
+
+    def take(self, leaf: bytes, disclosed: Disclosed | None) -> None:
+        if self.bad is None:
+            try:
+                self.check.take(leaf)
+                if disclosed is not None:
+                    self.check.check_payload(self.check.size - 1, *disclosed)
+            except Invalid as error:
+                self.bad = error
+
+    def judge(self, trust: Trust) -> Verdict:
+        self.tally.size = self.check.size
+        try:
+            if self.bad is not None:
+                raise self.bad
+            self.check.finish()
+        except Invalid as error:
+            return self.tally.verdict(INVALID, error.reason, error.seq)
+        return _judge(self.tally, trust, self.check.head, None, self.check.roots)
+
+
 def verify_lines(lines: Iterable[bytes], trust: Trust) -> list[Verdict]:
     """Check receipts line by line; one verdict per log, in the order of their first receipts."""
-    logs: dict[str, tuple[LogCheck, dict[int, tuple[bytes, bytes]]]] = {}
-    bad: dict[str, Invalid] = {}
-    for number, line in enumerate(lines, 1):
-        try:
+    logs: dict[str, _LineLog] = {}
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):  # noqa: B007 - told when a line is bad
             leaf, disclosed = _parse_line(line)
-        except Invalid as error:
-            reason = f"line {number}: {error.reason}"
-            return [Verdict(INVALID, reason, _guess_seq(logs))]
-        origin = _peek_origin(leaf)
-        if origin is None:
-            reason = f"line {number}: leaf names no log"
-            return [Verdict(INVALID, reason, _guess_seq(logs))]
-        log, payloads = logs.setdefault(origin, (LogCheck(origin, []), {}))
-        if origin in bad:
-            continue
-        try:
-            taken = log.take(leaf)
-        except Invalid as error:
-            bad[origin] = error
-        else:
-            if disclosed is not None:
-                payloads[taken["seq"]] = disclosed
+            origin = _peek_origin(leaf)
+            if origin not in logs:
+                logs[origin] = _LineLog(origin, trust)
+            logs[origin].take(leaf, disclosed)
+    except Invalid as error:
+        return [Verdict(INVALID, f"line {number}: {error.reason}", _guess_seq(logs))]
     if not logs:
         return [Verdict(INVALID, "there is no receipt in it")]
-    return [
-        _judge_lines(log, payloads, bad.get(origin), trust)
-        for origin, (log, payloads) in logs.items()
-    ]
+    return [log.judge(trust) for log in logs.values()]
 
 
-def _guess_seq(logs: Mapping[str, tuple[LogCheck, object]]) -> int | None:
+def _guess_seq(logs: Mapping[str, _LineLog]) -> int | None:
     """Seq of an unreadable line: only a file of one log tells."""
-    return next(iter(logs.values()))[0].size if len(logs) == 1 else None if logs else 0
+    return next(iter(logs.values())).check.size if len(logs) == 1 else None if logs else 0
 
 
-def _parse_line(line: bytes) -> tuple[bytes, tuple[bytes, bytes] | None]:
+def _parse_line(line: bytes) -> tuple[bytes, Disclosed | None]:
     record = _parse_object(line)
     leaf: object = record.pop("leaf", None)
     if not isinstance(leaf, str):
@@ -996,27 +1392,14 @@ def _parse_line(line: bytes) -> tuple[bytes, tuple[bytes, bytes] | None]:
         raise Invalid("leaf holds a lone surrogate") from None
 
 
-def _peek_origin(leaf: bytes) -> str | None:
+def _peek_origin(leaf: bytes) -> str:
     try:
         origin: object = _parse_object(leaf).get("log")
     except Invalid:
-        return None
-    return origin if isinstance(origin, str) else None
-
-
-def _judge_lines(
-    log: LogCheck, payloads: dict[int, tuple[bytes, bytes]], bad: Invalid | None, trust: Trust
-) -> Verdict:
-    tally = _Tally(log.origin, log.size)
-    tally.warnings = log.warnings
-    if bad is not None:
-        return tally.verdict(INVALID, bad.reason, bad.seq)
-    try:
-        log.check_payloads(payloads, tally)
-    except Invalid as error:
-        return tally.verdict(INVALID, error.reason, error.seq)
-    known = trust.known if trust.known and trust.known.origin == log.origin else None
-    return _judge(tally, log, trust._replace(known=known), is_signed=False)
+        origin = None
+    if not isinstance(origin, str):
+        raise Invalid("leaf names no log")
+    return origin
 
 
 # One receipt with its proof
@@ -1059,7 +1442,8 @@ def verify_proof(data: bytes, trust: Trust) -> Verdict:
     try:
         proof = parse_proof(data)
         seq = proof.seq
-        head, is_signed = _open_checkpoint(proof.checkpoint, trust)
+        seen = _open_checkpoint(proof.checkpoint, trust, tally.warnings)
+        head = seen.head
         tally.origin, tally.size = head.origin, head.size
         if proof.extra is None:
             raise Invalid("proof carries no receipt", seq)
@@ -1069,50 +1453,75 @@ def verify_proof(data: bytes, trust: Trust) -> Verdict:
             raise Invalid(f"is receipt {leaf['seq']} of {leaf['log']}", seq)
         check_inclusion(leaf_hash(leaf_bytes), seq, head.size, proof.hashes, head.root)
         if disclosed is not None:
-            commitment = payload_commitment(disclosed[0], head.origin, seq, disclosed[1])
-            if commitment.hex() != leaf["commit"]:
-                raise Invalid("payload does not match its commitment", seq)
-            tally.present = 1
+            check_payload(head.origin, seq, leaf["commit"], *disclosed)
+            tally.counts.present = 1
         else:
             tally.warnings.append("payload is not part of the proof")
     except Invalid as error:
         return tally.verdict(INVALID, error.reason, error.seq if error.seq is not None else seq)
-    return _judge_proof(tally, head, trust, is_signed=is_signed)
+    return _judge(tally, trust, head, seen, None)
 
 
-def _judge_proof(tally: _Tally, head: TreeHead, trust: Trust, *, is_signed: bool) -> Verdict:
-    known = trust.known
-    if known is not None and known.size == head.size:
-        if known.root != head.root:
-            reason = f"root at size {known.size} differs from the checkpoint that you hold"
-            return tally.verdict(DIVERGED, reason)
-        is_signed = True
-    elif known is not None:
-        tally.warnings.append(
-            f"your checkpoint is of size {known.size}: one proof can't be held to it"
-        )
-    if is_signed:
-        return tally.verdict(CONSISTENT, "in a tree that you trust; no witness policy")
-    return tally.verdict(UNANCHORED, "you brought no key and no checkpoint of its size")
+# Files. What a stranger packed is refused where it could mislead or flood whoever reads it.
 
-
-# The command
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
+Open = Callable[[str], IO[bytes] | None]
 
 
 def verify_path(path: Path, trust: Trust) -> list[Verdict]:
     """Check what stands at `path`; Unusable when it can't be read."""
     try:
         if path.is_dir():
-            return [verify_bundle(lambda name: _read_file(path, name), trust)]
-        data = path.read_bytes()
+            return [_verify_files(partial(_open_in_folder, path), trust)]
+        with path.open("rb") as file:
+            start = file.peek(512)
+            if start.startswith(b"c2sp.org/tlog-proof"):
+                return [verify_proof(file.read(MAX_LINE_BYTES), trust)]
+            if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+                return [_verify_archive(_open_zip, file, trust)]
+            if start[257:262] == b"ustar":
+                return [_verify_archive(_open_tar, file, trust)]
+            return verify_lines(read_lines(file), trust)
     except OSError as error:
-        raise Unusable(f"can't read {path}: {error.strerror}") from None
-    if data.startswith(b"c2sp.org/tlog-proof"):
-        return [verify_proof(data, trust)]
-    return verify_lines(split_lines(data), trust)
+        raise Unusable(f"can't read {path}: {error.strerror or error}") from None
 
 
-def _read_file(folder: Path, name: str) -> bytes | None:
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Lines without their newlines; Invalid for one that is too long to be a receipt's."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise Invalid(f"a line has more than {MAX_LINE_BYTES} bytes")
+        yield line.removesuffix(b"\n")
+
+
+def _verify_files(open_: Open, trust: Trust) -> Verdict:
+    def read(name: str) -> bytes | None:
+        file = open_(name)
+        if file is None:
+            return None
+        limit = _limit_of(name)
+        with file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise Invalid(f"{name} has more than {limit} bytes")
+        return data
+
+    def read_payload_lines() -> Iterator[bytes]:
+        file = open_("payloads.jsonl")
+        if file is not None:
+            with file:
+                yield from read_lines(file)
+
+    return verify_bundle(read, trust, read_payload_lines())
+
+
+def _limit_of(name: str) -> int:
+    if name == "checkpoint":
+        return MAX_NOTE_BYTES
+    return TILE_WIDTH * (2 + 0xFFFF if name.startswith("tile/entries/") else 32)
+
+
+def _open_in_folder(folder: Path, name: str) -> IO[bytes] | None:
     # The verifier names the files, never the bundle, so no name can lead out; a link still could.
     file = folder
     for part in name.split("/"):
@@ -1120,27 +1529,212 @@ def _read_file(folder: Path, name: str) -> bytes | None:
         if file.is_symlink():
             raise Invalid(f"{name} is a link")
     try:
-        return file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for ever
+            raise Invalid(f"{name} is no plain file")
+        return file.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def gather_trust(vkeys: Iterable[str], known: bytes | None) -> Trust:
-    """Read what the caller brings; Unusable names what is wrong with it."""
+def _verify_archive(
+    open_archive: Callable[[IO[bytes]], Open], file: IO[bytes], trust: Trust
+) -> Verdict:
     try:
-        keys = tuple(parse_vkey(text) for text in vkeys)
+        return _verify_files(open_archive(file), trust)
+    except Invalid as error:
+        return Verdict(INVALID, error.reason)
+    except _BROKEN as error:
+        return Verdict(INVALID, f"the archive can't be read: {error}")
+
+
+def _open_zip(file: IO[bytes]) -> Open:
+    archive = zipfile.ZipFile(file)
+    names = _Names()
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = names.take(info.orig_filename)
+        if info.is_dir():
+            continue
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        is_plain = kind in (0, stat.S_IFREG) and not info.flag_bits & 1
+        if not is_plain or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Invalid(f"{name!a:.80} is a link, encrypted or packed in a strange way")
+        members[name] = info
+    prefix = _find_prefix(members)
+
+    def open_(name: str) -> IO[bytes] | None:
+        info = members.get(prefix + name)
+        return None if info is None else archive.open(info)
+
+    return open_
+
+
+def _open_tar(file: IO[bytes]) -> Open:
+    archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - read until the end
+    names = _Names()
+    members: dict[str, tarfile.TarInfo] = {}
+    for info in archive:
+        name = names.take(info.name)
+        if info.isdir():
+            continue
+        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise Invalid(f"{name!a:.80} is a link or no plain file")
+        members[name] = info
+    prefix = _find_prefix(members)
+
+    def open_(name: str) -> IO[bytes] | None:
+        info = members.get(prefix + name)
+        return None if info is None else archive.extractfile(info)
+
+    return open_
+
+
+class _Names:
+    """The names in an archive; one that leads out, or that some disk takes for another, is bad."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def take(self, name: str) -> str:
+        plain = name.removeprefix("./").removesuffix("/")
+        parts = plain.split("/")
+        if plain not in ("", ".") and (
+            any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\x00-\x1f]", plain)
+        ):
+            raise Invalid(f"{name!a:.80} is no name of a file in a bundle")
+        folded = unicodedata.normalize("NFC", plain).casefold()
+        if folded in self._seen:
+            raise Invalid(f"{name!a:.80} stands twice in the archive")
+        self._seen.add(folded)
+        return plain
+
+
+def _find_prefix(members: Mapping[str, object]) -> str:
+    """The folder that was packed as a whole, with a slash; empty where its content was."""
+    found = [name for name in members if re.fullmatch("([^/]+/)?checkpoint", name)]
+    return found[0].removesuffix("checkpoint") if len(found) == 1 else ""
+
+
+# What the caller brings
+
+
+def gather_trust(
+    vkeys: Iterable[str],
+    known: Iterable[bytes] | None = None,
+    *,
+    policy: bytes | None = None,
+    now: float = 0,
+    max_age_s: float | None = None,
+) -> Trust:
+    """Read keys, checkpoints and policy of the caller; Unusable names what is wrong with them."""
+    try:
+        keys = [parse_limited_vkey(text) for text in vkeys]
     except Invalid as error:
         raise Unusable(error.reason) from None
-    if known is None:
-        return Trust(keys)
+    rules = None
+    if policy is not None:
+        try:
+            rules = parse_policy(policy)
+        except Invalid as error:
+            raise Unusable(f"policy: {error.reason}") from None
+        keys += [log for log in rules.logs if all(log[:3] != key[:3] for key in keys)]
+        if not keys:
+            raise Unusable("policy: it names no log, and you brought no key")
+    if max_age_s is not None and (rules is None or rules.quorum == "none"):
+        raise Unusable("an age of cosignatures can be bounded with a quorum of witnesses only")
+    trust = Trust(tuple(keys), (), rules, now, max_age_s)
+    held: list[Sighting] = []
+    for data in known or ():
+        try:
+            held.append(_open_checkpoint(data, trust, []))
+        except Invalid as error:
+            raise Unusable(f"known {error.reason}") from None
+    return trust._replace(held=tuple(held))
+
+
+def parse_age(text: str) -> int:
+    """Read seconds of `90s`, `15m`, `24h` or `7d`."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if not found:
+        raise ValueError(f"expected an age such as 90s, 15m, 24h or 7d, got {text!r}")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def parse_moment(text: str) -> float:
+    """Read the POSIX time of an RFC 3339 text."""
+    moment = dt.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"expected a time with its zone, got {text!r}")
+    return moment.timestamp()
+
+
+# The command
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the path and what a caller can bring to it."""
+    take = parser.add_argument
+    take(
+        "path",
+        type=Path,
+        metavar="PATH",
+        help="a bundle (folder, .zip or .tar), receipts as .jsonl, or a proof",
+    )
+    take(
+        "--vkey",
+        action="append",
+        default=[],
+        metavar="KEY[:SIZE]",
+        help="a log's verifier key, and the last tree size that it may sign; repeats",
+    )
+    take("--policy", type=Path, metavar="FILE", help="the logs and witnesses that you trust")
+    take(
+        "--max-age",
+        type=_argument(parse_age),
+        metavar="AGE",
+        help="how old a quorum's cosignatures may be: 90s, 15m, 24h or 7d",
+    )
+    take(
+        "--known-checkpoint",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a checkpoint that you kept; repeats",
+    )
+    take(
+        "--at",
+        type=_argument(parse_moment),
+        metavar="TIME",
+        help="judge as of this time (RFC 3339) instead of now",
+    )
+
+
+def _argument(parse: Callable[[str], float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def run_verify(options: argparse.Namespace) -> list[Verdict]:
+    """Verify what the options name; Unusable when it can't be read or used."""
     try:
-        note = parse_note(known)
-        head = parse_tree_head(note.text)
-        if keys:
-            check_note(note, keys)
-    except Invalid as error:
-        raise Unusable(f"known checkpoint: {error.reason}") from None
-    return Trust(keys, head)
+        known = [path.read_bytes() for path in options.known_checkpoint]
+        policy = None if options.policy is None else options.policy.read_bytes()
+    except OSError as error:
+        raise Unusable(f"can't read {error.filename}: {error.strerror}") from None
+    trust = gather_trust(
+        options.vkey,
+        known,
+        policy=policy,
+        now=time.time() if options.at is None else options.at,
+        max_age_s=options.max_age,
+    )
+    return verify_path(options.path, trust)
 
 
 def describe_verdict(verdict: Verdict) -> str:
@@ -1151,12 +1745,15 @@ def describe_verdict(verdict: Verdict) -> str:
         counts = f"present {verdict.present}, erased {verdict.erased}, pruned {verdict.pruned}"
         lines.append(f"  log {verdict.origin}, size {verdict.size}; {counts}")
     lines.extend(f"  warning: {warning}" for warning in verdict.warnings)
+    for title, note in zip(("you hold", "this shows"), verdict.evidence, strict=False):
+        lines.append(f"  {title}:")
+        lines.extend(f"    {line}".rstrip() for line in note.rstrip("\n").split("\n"))
     return "\n".join(lines)
 
 
 def worst_code(verdicts: Iterable[Verdict]) -> int:
     """Exit code of several logs: that of the worst."""
-    return max(verdict.code for verdict in verdicts)
+    return max((verdict.code for verdict in verdicts), key=_BEST_FIRST.index)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -1164,15 +1761,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="verify", description="Verify Autonomics receipts offline."
     )
-    parser.add_argument("path", type=Path, help="bundle directory, receipts .jsonl, or tlog-proof")
-    parser.add_argument("--vkey", action="append", default=[], help="a log's verifier key")
-    parser.add_argument("--known-checkpoint", type=Path, help="a checkpoint that you kept")
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per log")
     options = parser.parse_args(arguments)
     try:
-        known = options.known_checkpoint.read_bytes() if options.known_checkpoint else None
-        verdicts = verify_path(options.path, gather_trust(options.vkey, known))
-    except (Unusable, OSError) as error:
+        verdicts = run_verify(options)
+    except Unusable as error:
         sys.stderr.write(f"verify: {error}\n")
         return USAGE
     for verdict in verdicts:
