@@ -403,7 +403,8 @@ async def test_a_worker_answers_no_calls_and_takes_no_casts(
             started()
             await trio.sleep_forever()
 
-    worker = await stage.runtime.start(Idle, name="w")
+    await stage.runtime.start(Idle, name="w")
+    worker = stage.at("w")
     with pytest.raises(CallFailed, match="w is a worker"):
         await worker.call(Ask(1))
     worker.cast("lost")

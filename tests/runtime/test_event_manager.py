@@ -49,6 +49,7 @@ from autonomics.runtime import (
     open_runtime,
 )
 from autonomics.runtime.callback import settle
+from autonomics.runtime.event_manager import ManagerRequest
 from autonomics.supervisors import ChildSpec
 from autonomics.testing.stage import Event, Stage
 
@@ -617,7 +618,7 @@ class Model:
         return HandlerFailed if kind == "fail" else None
 
 
-def message_of(step: Step, log: list[str]) -> Call[object]:
+def message_of(step: Step, log: list[str]) -> ManagerRequest:
     match step:
         case ("notify",):
             return SyncNotify("x")

@@ -192,7 +192,8 @@ async def test_the_end_of_the_callee_is_the_answer(autojump_clock: MockClock, st
             started()
             await trio.sleep_forever()
 
-    a, worker = await start(stage), await stage.runtime.start(Serve, name="worker")
+    a = await start(stage)
+    await stage.runtime.start(Serve, name="worker")
     request = send_request(a, sleep(9))
     a.kill()
     with pytest.raises(ActorDied) as died:
@@ -201,7 +202,7 @@ async def test_the_end_of_the_callee_is_the_answer(autojump_clock: MockClock, st
     with pytest.raises(NoSuchActor, match="a is not alive"):
         await send_request(a, Ask(1)).wait()
     with pytest.raises(CallFailed, match="worker is a worker and answers no calls"):
-        await send_request(worker, Ask(1)).wait()
+        await send_request(stage.at("worker"), Ask(1)).wait()
 
 
 async def test_the_end_of_the_sender_abandons_its_requests(

@@ -34,6 +34,7 @@ from autonomics.runtime.event_manager import (
 )
 from autonomics.runtime.group import GroupJoined, GroupLeft, GroupMonitor, Groups
 from autonomics.runtime.host import Runtime, RuntimeStatistics, open_runtime
+from autonomics.runtime.interface import AnswersCall, Question, TakesCast
 from autonomics.runtime.mailbox import MailboxSpec, MailboxStatistics, Shedding
 from autonomics.runtime.message import (
     IGNORE,
@@ -134,6 +135,7 @@ __all__ = [
     "Alias",
     "AlreadyStarted",
     "Answer",
+    "AnswersCall",
     "AsyncioBridge",
     "Behaviour",
     "Call",
@@ -186,6 +188,7 @@ __all__ = [
     "Normal",
     "Notify",
     "OwnerDied",
+    "Question",
     "Refuse",
     "Registered",
     "Registry",
@@ -213,6 +216,7 @@ __all__ = [
     "SwapHandler",
     "Swapped",
     "SyncNotify",
+    "TakesCast",
     "ThreadPortal",
     "Timeout",
     "TimeoutAction",

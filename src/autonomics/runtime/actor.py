@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import trio
 
@@ -14,7 +14,6 @@ from autonomics.runtime.mailbox import CALL, CAST, MailboxSpec
 from autonomics.runtime.message import (
     NO_REPLIES,
     NO_REPLY,
-    Call,
     Continue,
     Ignore,
     NeverStarted,
@@ -63,7 +62,7 @@ class Behaviour:
     """Set before any callback runs; not for user code."""
 
     @property
-    def ref(self) -> ActorRef:
+    def ref(self) -> ActorRef[Self]:
         """Address of this incarnation."""
         return self.incarnation.ref
 
@@ -143,15 +142,18 @@ class Actor(Behaviour):
         """Do the step that `init` asked for with Continue, ahead of every message."""
         raise NotImplementedError(f"{type(self).__name__} has no continue step for {message!r}")
 
-    def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    def handle_call(self, message: Any, reply_to: ReplyTo) -> object:
         """Answer a call: the value is the reply.
+
+        The type that an actor gives `message` says which calls it takes, `GetCount | Add` or, for
+        all of them, `Call[Any]`; type checkers hold every `call` of its address to that.
 
         NO_REPLY leaves the answer to whoever holds `reply_to`; Stop ends the actor.
         """
         raise NotImplementedError(f"{type(self).__name__} answers no call, got {message!r}")
 
-    def handle_cast(self, message: object) -> Stop | Awaitable[Stop | None] | None:
-        """Handle a message that nobody waits for."""
+    def handle_cast(self, message: Any) -> Stop | Awaitable[Stop | None] | None:
+        """Handle a message that nobody waits for; its type says what may be cast."""
         raise NotImplementedError(f"{type(self).__name__} takes no cast, got {message!r}")
 
     def handle_info(self, message: object) -> Stop | Awaitable[Stop | None] | None:
@@ -219,7 +221,7 @@ class Actor(Behaviour):
             kind, message, slot, incarnation.trace = envelope
             if kind == CALL:
                 assert slot is not None
-                answer = self.handle_call(message, slot)  # type: ignore[arg-type]
+                answer = self.handle_call(message, slot)
                 if answer.__class__ is CoroutineType:
                     answer = await answer
                 if type(answer) not in NO_REPLIES:

@@ -203,6 +203,11 @@ class WhichHandlers(Call[tuple[Hashable, ...]]):
     """List the ids of the handlers, the newest first."""
 
 
+ManagerRequest = (
+    SyncNotify | AddHandler | DeleteHandler | SwapHandler | CallHandler[Any] | WhichHandlers
+)
+
+
 @attrs.define(eq=False)
 class _Installed:
     id: Hashable
@@ -236,15 +241,15 @@ class EventManager(Actor):
             await self.terminate(Crash(error))
             raise
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: Notify) -> None:
         """Pass a Notify on; a stray message must not cost all handlers their state."""
-        if isinstance(message, Notify):
+        if isinstance(message, Notify):  # pyright: ignore[reportUnnecessaryIsInstance]
             await self._publish("handle_event", message.event)
         else:
             kind = type(message).__qualname__
             emit("actor.unexpected_message", path=self.path, message_type=kind)
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: ManagerRequest, reply_to: ReplyTo) -> object:
         """Obey, or say why not; a bad call harms nobody but its caller."""
         try:
             reply = await self._obey(message)
@@ -270,7 +275,7 @@ class EventManager(Actor):
         """List the ids of the handlers, the newest first."""
         return tuple(installed.id for installed in self._newest_first())
 
-    async def _obey(self, message: Call[Any]) -> object:
+    async def _obey(self, message: ManagerRequest) -> object:
         match message:
             case SyncNotify(event):
                 await self._publish("handle_event", event)

@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, overload
 
 import attrs
 import trio
@@ -27,6 +27,8 @@ from autonomics.telemetry import emit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+B = TypeVar("B", bound=Behaviour)
 
 # Steps that never wait (an answer on the caller's stack, a send) between two checkpoints, whoever
 # takes them.
@@ -83,14 +85,14 @@ class Runtime:
 
     async def start(
         self,
-        factory: Callable[[], Behaviour],
+        factory: Callable[[], B],
         *,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - the word of the field
         grace_s: float = 5.0,
         init_deadline_s: float = 5.0,
         confirm_s: float = 1.0,
-    ) -> ActorRef:
+    ) -> ActorRef[B]:
         """Start a root of the tree and wait until it serves.
 
         Its path is `id`, else its name. Nobody restarts it: that is what supervisors are for.
@@ -103,14 +105,14 @@ class Runtime:
 
     async def start_linked(
         self,
-        factory: Callable[[], Behaviour],
+        factory: Callable[[], B],
         *,
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - the word of the field
         grace_s: float = 5.0,
         init_deadline_s: float = 5.0,
         confirm_s: float = 1.0,
-    ) -> ActorRef:
+    ) -> ActorRef[B]:
         """Start an actor that the current one is linked with and takes along when it ends.
 
         Its path is below the current actor's. It is asked to stop with the reason of that one's
@@ -153,8 +155,17 @@ class Runtime:
             parent.children[incarnation] = None
         return incarnation
 
-    def named(self, name: str) -> NamedRef:
-        """Address whoever has the name at the time of use."""
+    @overload
+    def named(self, name: str) -> NamedRef: ...
+
+    @overload
+    def named(self, name: str, actor: type[B]) -> NamedRef[B]: ...
+
+    def named(self, name: str, actor: type[Behaviour] | None = None) -> NamedRef[Any]:
+        """Address whoever has the name at the time of use.
+
+        `actor`, the class that is expected there, is for type checkers alone.
+        """
         return NamedRef(self, name)
 
     def whereis(self, name: str) -> ActorRef | None:

@@ -6,22 +6,23 @@ from abc import ABC, abstractmethod
 
 import attrs
 
-from autonomics.runtime.ref import ActorRef, Monitor, NamedRef
+from autonomics.runtime.interface import TakesCast
+from autonomics.runtime.ref import A_co, ActorRef, M, Monitor, NamedRef
 
 
 @attrs.frozen
-class IndirectRef(NamedRef, ABC):
+class IndirectRef(NamedRef[A_co], ABC):
     """A NamedRef whose name is for people: a subclass says by `find` who is meant."""
 
     @abstractmethod
-    def find(self) -> ActorRef | None:
+    def find(self) -> ActorRef[A_co] | None:
         """Find who is meant now; None if nobody."""
 
     def is_alive(self) -> bool:
         """True when there is somebody."""
         return self.find() is not None
 
-    def cast(self, message: object) -> None:
+    def cast(self: IndirectRef[TakesCast[M]], message: M) -> None:
         """Send to who is meant now; dropped and counted if nobody."""
         found = self.find()
         if found is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import attrs
 
@@ -23,6 +23,12 @@ class Call(Generic[R_co]):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __asks__(self) -> tuple[Self, R_co]:
+            """See interface.Question."""
+            ...
 
 
 class Answer:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 from trio.lowlevel import wait_task_rescheduled
 
 from autonomics.errors import NoSuchActor, Unstoppable
 from autonomics.runtime.context import CURRENT, current_trace
+from autonomics.runtime.interface import AnswersCall, Question, TakesCast
 from autonomics.runtime.mailbox import CALL, CAST
 from autonomics.runtime.message import (
     NO_REPLIES,
     NO_REPLY,
-    Call,
     Down,
     NoReply,
     Raised,
@@ -28,11 +28,24 @@ if TYPE_CHECKING:
     from autonomics.runtime.incarnation import Incarnation
     from autonomics.runtime.mailbox import MailboxStatistics
 
+if TYPE_CHECKING:
+    # For checkers alone: at run time one parameter needs no default, and so no new dependency.
+    from typing_extensions import TypeVar as WithDefault
+
+    A = WithDefault("A", default=Any)
+    A_co = WithDefault("A_co", covariant=True, default=Any)
+else:
+    A = TypeVar("A")
+    A_co = TypeVar("A_co", covariant=True)
+M = TypeVar("M")
 R = TypeVar("R")
 
 
-class ActorRef:
+class ActorRef(Generic[A_co]):
     """Address of one incarnation; stale after its end, a restart has another.
+
+    `ActorRef[Counter]` can be sent what the handlers of Counter take; without the class it can be
+    sent anything. Only type checkers know the difference.
 
     To reach whoever serves now, use a name: `runtime.named`.
     """
@@ -59,7 +72,9 @@ class ActorRef:
         """False once it has ended, and for a zombie."""
         return self.incarnation.is_alive
 
-    async def call(self, message: Call[R], timeout_s: float = 5.0) -> R:
+    async def call(
+        self: ActorRef[AnswersCall[M]], message: Question[M, R], timeout_s: float = 5.0
+    ) -> R:
         """Ask and wait for the reply; from any trio task, actor or not.
 
         An actor that answers by a plain function and has nothing else to do is asked on the
@@ -112,7 +127,7 @@ class ActorRef:
             mailbox.put(envelope, now_s)
         return await wait_task_rescheduled(slot.give_up)  # type: ignore[no-any-return]
 
-    def cast(self, message: object) -> None:
+    def cast(self: ActorRef[TakesCast[M]], message: M) -> None:
         """Send without waiting; to the dead it is dropped and counted.
 
         Raises Overloaded when the mailbox is full, unless it drops its oldest or this message.
@@ -129,7 +144,9 @@ class ActorRef:
         trace = sender.trace if sender is not None else current_trace()
         mailbox.put((CAST, message, None, trace))
 
-    async def cast_when_room(self, message: object, timeout_s: float = 5.0) -> None:
+    async def cast_when_room(
+        self: ActorRef[TakesCast[M]], message: M, timeout_s: float = 5.0
+    ) -> None:
         """Send, and wait for room if the mailbox is full and its policy is `block`.
 
         A sender that is faster than others lets them run after 32 messages. Raises CallTimedOut if
@@ -230,13 +247,13 @@ async def _take_up(slot: ReplyTo, answer: object, timeout_s: float) -> Any:
 
 
 @attrs.frozen
-class NamedRef:
+class NamedRef(Generic[A_co]):
     """Address of whoever has the name when it is used: survives restarts."""
 
     runtime: Runtime = attrs.field(repr=False)
     name: str
 
-    def resolve(self) -> ActorRef:
+    def resolve(self) -> ActorRef[A_co]:
         """Find the present owner; NoSuchActor if there is none."""
         found = self.runtime.whereis(self.name)
         if found is None:
@@ -247,11 +264,13 @@ class NamedRef:
         """True when somebody has the name."""
         return self.runtime.whereis(self.name) is not None
 
-    async def call(self, message: Call[R], timeout_s: float = 5.0) -> R:
+    async def call(
+        self: NamedRef[AnswersCall[M]], message: Question[M, R], timeout_s: float = 5.0
+    ) -> R:
         """Ask the present owner; see ActorRef.call."""
         return await self.resolve().call(message, timeout_s)
 
-    def cast(self, message: object) -> None:
+    def cast(self: NamedRef[TakesCast[M]], message: M) -> None:
         """Send to the present owner; dropped and counted if there is none."""
         found = self.runtime.whereis(self.name)
         if found is None:
@@ -269,7 +288,7 @@ class NamedRef:
         return await self.resolve().wait_down()
 
 
-Address = ActorRef | NamedRef
+Address = ActorRef[A] | NamedRef[A]
 
 
 @attrs.define(eq=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import attrs
 import trio
 
 from autonomics.errors import AlreadyRegistered, InvalidInput, NoSuchActor
+from autonomics.runtime.actor import Behaviour
 from autonomics.runtime.callback import settle
 from autonomics.runtime.entry import (
     Entry,
@@ -24,8 +25,9 @@ from autonomics.runtime.entry import (
 from autonomics.runtime.host import Runtime
 from autonomics.runtime.indirect import IndirectRef
 from autonomics.runtime.message import AlreadyStarted, Refuse
-from autonomics.runtime.ref import ActorRef, Address
+from autonomics.runtime.ref import A_co, ActorRef, Address
 
+B = TypeVar("B", bound=Behaviour)
 V = TypeVar("V")
 
 
@@ -184,8 +186,14 @@ class UniqueRegistry(Registry[V]):
         """Change the value of one's own entry; the new and the old, or None if one has none."""
         return self._table.replace(key, own_or(owner, "update_value()"), change)
 
-    def address(self, key: Key) -> KeyedRef:
-        """Address whoever has the key at the time of use."""
+    @overload
+    def address(self, key: Key) -> KeyedRef: ...
+
+    @overload
+    def address(self, key: Key, actor: type[B]) -> KeyedRef[B]: ...
+
+    def address(self, key: Key, actor: type[Behaviour] | None = None) -> KeyedRef[Any]:
+        """Address whoever has the key at the time of use; `actor` as for `Runtime.named`."""
         check_key(key)
         return KeyedRef(self.runtime, show_key(key), self, key)
 
@@ -219,17 +227,17 @@ class DuplicateRegistry(Registry[V]):
 
 
 @attrs.frozen
-class KeyedRef(IndirectRef):
+class KeyedRef(IndirectRef[A_co]):
     """Address of whoever has a key when it is used: survives restarts."""
 
     registry: UniqueRegistry[Any] = attrs.field(repr=False)
     key: Key = attrs.field(repr=False)
 
-    def find(self) -> ActorRef | None:
+    def find(self) -> ActorRef[A_co] | None:
         """Look the key up."""
         return self.registry.whereis(self.key)
 
-    def resolve(self) -> ActorRef:
+    def resolve(self) -> ActorRef[A_co]:
         """Find the present owner; NoSuchActor if there is none."""
         found = self.find()
         if found is None:

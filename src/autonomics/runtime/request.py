@@ -14,12 +14,13 @@ from outcome import Error, Outcome, Value
 from autonomics.errors import CallFailed, CallTimedOut, InvalidInput, NoSuchActor
 from autonomics.runtime.context import CURRENT, current_trace
 from autonomics.runtime.incarnation import Incarnation
+from autonomics.runtime.interface import AnswersCall, Question
 from autonomics.runtime.mailbox import CALL
-from autonomics.runtime.message import Call
 from autonomics.runtime.promise import Promise, check_wait
 from autonomics.runtime.ref import ActorRef, Address
 from autonomics.runtime.reply import ReplyTo
 
+M = TypeVar("M")
 R = TypeVar("R")
 L = TypeVar("L")
 
@@ -33,7 +34,7 @@ class Request(Generic[R]):
 
     __slots__ = ("_message", "_sender", "_slot", "_target", "promise")
 
-    def __init__(self, target: str, message: Call[R]) -> None:
+    def __init__(self, target: str, message: Question[Any, R]) -> None:
         self.promise: Promise[Value[R] | Error] = Promise()
         self._target = target
         self._message = type(message).__name__
@@ -79,7 +80,7 @@ class Request(Generic[R]):
 
     # For this room
 
-    def send(self, callee: Incarnation, message: Call[R]) -> None:
+    def send(self, callee: Incarnation, message: Question[Any, R]) -> None:
         """Put it into the mailbox; called once."""
         slot = self._slot = _RequestSlot(callee, message, self.keep)
         if self._sender is not None:
@@ -100,7 +101,7 @@ class Request(Generic[R]):
         return CallTimedOut(f"{self._target} gave no reply to {self._message} in {timeout_s} s")
 
 
-def send_request(address: Address, message: Call[R]) -> Request[R]:
+def send_request(address: Address[AnswersCall[M]], message: Question[M, R]) -> Request[R]:
     """Send a call without waiting; what fails is told by `wait` and `receive`.
 
     It keeps its place in the order of what the sender sends to this actor. Nobody is waiting yet,
@@ -149,7 +150,9 @@ class RequestCollection(Generic[L, R]):
         """How many responses are still to be had."""
         return len(self._pending)
 
-    def send(self, label: L, address: Address, message: Call[R]) -> Request[R]:
+    def send(
+        self, label: L, address: Address[AnswersCall[M]], message: Question[M, R]
+    ) -> Request[R]:
         """Send a request and add it."""
         request = send_request(address, message)
         self.add(label, request)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
 from types import UnionType
-from typing import Any, ClassVar, Final, Generic, TypeVar, assert_never, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    assert_never,
+    final,
+)
 
 import attrs
 import trio
@@ -13,7 +24,7 @@ import trio
 from autonomics.errors import InvalidInput, Overloaded
 from autonomics.runtime.actor import Actor
 from autonomics.runtime.callback import settle
-from autonomics.runtime.message import NO_REPLY, Call, Continue, Ignore, Refuse, Stop
+from autonomics.runtime.message import NO_REPLY, Continue, Ignore, Refuse, Stop
 from autonomics.runtime.reply import ReplyTo
 from autonomics.runtime.state_event import (
     Action,
@@ -43,6 +54,13 @@ from autonomics.telemetry import declare, emit
 
 S = TypeVar("S")
 D = TypeVar("D")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as WithDefault
+
+    M = WithDefault("M", default=Any)
+else:
+    # One more type argument or none, without a new dependency.
+    M = Unpack[TypeVarTuple("M")]
 
 # Events of the machine's own between two checkpoints, so that one which feeds itself with inserted
 # events starves nobody; as many as an actor takes messages.
@@ -70,7 +88,7 @@ class MachineStatus:
     refused: int
 
 
-class StateMachine(Actor, Generic[S, D]):
+class StateMachine(Actor, Generic[S, D, M]):
     """Handles one event after the other, each in the state that it is in.
 
     A state is a member of an Enum or any other hashable value that compares by `==`; the data is
@@ -89,6 +107,9 @@ class StateMachine(Actor, Generic[S, D]):
     As many calls and casts may be postponed as the mailbox holds: one call more fails with
     Overloaded, one cast more is dropped and counted. Events of the runtime and of the machine
     itself are always kept.
+
+    `StateMachine[State, Data, Open | Push]` names the calls and casts that it takes, for type
+    checkers; without them it may be sent any.
 
     Source: OTP's gen_statem, callback mode handle_event_function with state_enter.
     """
@@ -183,12 +204,13 @@ class StateMachine(Actor, Generic[S, D]):
         return await self._run()
 
     @final
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: M, reply_to: ReplyTo) -> object:
         """Make it an event."""
-        return await self._process(CallEvent(message, reply_to)) or NO_REPLY
+        event = CallEvent(message, reply_to)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        return await self._process(event) or NO_REPLY
 
     @final
-    async def handle_cast(self, message: object) -> Stop | None:
+    async def handle_cast(self, message: M) -> Stop | None:
         """Make it an event."""
         return await self._process(CastEvent(message))
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, TypeVar, overload
+from typing import Concatenate, TypeVar, overload
 
 import trio
 
 from autonomics.errors import InvalidInput, InvalidSpec, StartFailed, Unstoppable
-from autonomics.runtime import ActorRef, Call, Crash, ExitReason, Ignore, Shutdown, Stop
+from autonomics.runtime import ActorRef, Crash, ExitReason, Ignore, Shutdown, Stop
 from autonomics.supervisors.child import Child
 from autonomics.supervisors.parent import Parent, refuse
 from autonomics.supervisors.request import (
+    ChildRequest,
     DeleteChild,
     RestartChild,
     StartChild,
@@ -92,7 +93,7 @@ class DynamicSupervisor(Parent):
             for child in tuple(self.children.values()):
                 stops.start_soon(self.stop, child, reason)
 
-    async def obey(self, message: Call[Any]) -> object:
+    async def obey(self, message: ChildRequest) -> object:
         """Serve what changes the table."""
         match message:
             case StartChild(spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never
 
 import trio
 
@@ -14,7 +14,6 @@ from autonomics.runtime import (
     NO_REPLY,
     Actor,
     ActorRef,
-    Call,
     Crash,
     ExitReason,
     Ignore,
@@ -29,6 +28,7 @@ from autonomics.supervisors.child import Child, Exited, NotStarted, Retry
 from autonomics.supervisors.request import (
     ChildCounts,
     ChildInfo,
+    ChildRequest,
     CountChildren,
     GetChildspec,
     WhichChild,
@@ -74,7 +74,7 @@ class Parent(Actor, ABC):
     # What a strategy adds
 
     @abstractmethod
-    async def obey(self, message: Call[Any]) -> object:
+    async def obey(self, message: Any) -> object:
         """Serve the requests that depend on the kind of supervisor."""
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Parent(Actor, ABC):
 
     # Messages
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: ChildRequest, reply_to: ReplyTo) -> object:
         """Serve the child API; what is refused is raised in the caller, not here."""
         try:
             match message:
@@ -167,7 +167,7 @@ class Parent(Actor, ABC):
             reply_to.fail(refusal)
             return NO_REPLY
 
-    async def handle_cast(self, message: object) -> Stop | None:
+    async def handle_cast(self, message: Never) -> Stop | None:
         """Report and drop a cast: a stray message must not end a whole tree, as it does in OTP."""
         super().handle_info(message)
         return None

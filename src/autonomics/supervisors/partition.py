@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
 from autonomics.errors import InvalidInput, InvalidSpec, NoSuchActor, Unstoppable
-from autonomics.runtime import ActorRef, Address, Call, Key, Shutdown
+from autonomics.runtime import ActorRef, Address, Call, Key, ReplyTo, Shutdown
 from autonomics.runtime.entry import check_key, show_key
 from autonomics.runtime.indirect import IndirectRef
+from autonomics.runtime.ref import A_co
 from autonomics.supervisors.parent import refuse
-from autonomics.supervisors.request import DeleteChild, StartChild
+from autonomics.supervisors.request import ChildRequest, DeleteChild, StartChild
 from autonomics.supervisors.spec import ChildSpec
 from autonomics.supervisors.supervisor import Supervisor
 
@@ -56,7 +57,13 @@ class PartitionSupervisor(Supervisor):
         child = self.children[str(partition_index(key, self.partitions))]
         return None if child.incarnation is None else child.incarnation.ref
 
-    async def obey(self, message: Call[Any]) -> object:
+    if TYPE_CHECKING:  # the one of its parent, which takes Resize too
+
+        async def handle_call(self, message: ChildRequest | Resize, reply_to: ReplyTo) -> object:
+            """Serve the child API and resize_partitions."""
+            ...
+
+    async def obey(self, message: ChildRequest | Resize) -> object:
         """Serve what changes the table; no child comes or goes for good."""
         match message:
             case Resize(partitions):
@@ -94,10 +101,10 @@ class Resize(Call[None]):
 
 
 @attrs.frozen
-class PartitionRef(IndirectRef):
+class PartitionRef(IndirectRef[A_co]):
     """Address of whoever serves a key when it is used: survives restarts and changes of size."""
 
-    supervisor: Address = attrs.field(repr=False)
+    supervisor: Address[PartitionSupervisor] = attrs.field(repr=False)
     key: Key | int = attrs.field(repr=False)
 
     def find(self) -> ActorRef | None:
@@ -119,7 +126,7 @@ class PartitionRef(IndirectRef):
         return found
 
 
-def partition_address(supervisor: Address, key: Key | int) -> PartitionRef:
+def partition_address(supervisor: Address[PartitionSupervisor], key: Key | int) -> PartitionRef:
     """Address the partition that serves a key, for `call`, `cast` and `monitor`.
 
     Give it a name as supervisor if the address is to survive a restart of that too.
@@ -147,7 +154,7 @@ def partition_index(key: Key | int, partitions: int) -> int:
 
 
 async def resize_partitions(
-    supervisor: Address, partitions: int, timeout_s: float = math.inf
+    supervisor: Address[PartitionSupervisor], partitions: int, timeout_s: float = math.inf
 ) -> None:
     """Serve the keys by fewer partitions, or again by more, up to the number at the start.
 

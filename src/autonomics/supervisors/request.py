@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 
-from autonomics.runtime import ActorRef, Address, Call
+from autonomics.runtime import ActorRef, Address, Behaviour, Call
 from autonomics.runtime.actor import Kind
 from autonomics.supervisors.child import ChildState
-from autonomics.supervisors.spec import ChildSpec, Restart
+from autonomics.supervisors.spec import B_co, ChildSpec, Restart
 
+if TYPE_CHECKING:
+    from autonomics.supervisors.dynamic import DynamicSupervisor
+    from autonomics.supervisors.parent import Parent
+
+B = TypeVar("B", bound=Behaviour)
 E = TypeVar("E")
 P = ParamSpec("P")
 
@@ -39,17 +44,17 @@ class ChildCounts:
 
 
 @attrs.frozen
-class StartChild(Call[ActorRef]):
+class StartChild(Call[ActorRef[B_co]]):
     """See start_child."""
 
-    spec: ChildSpec
+    spec: ChildSpec[B_co]
 
 
 @attrs.frozen
-class StartChildFrom(Call[ActorRef]):
+class StartChildFrom(Call[ActorRef[B_co]]):
     """See start_child_from."""
 
-    template: Callable[..., ChildSpec]
+    template: Callable[..., ChildSpec[B_co]]
     args: tuple[object, ...] = attrs.field(repr=False)
     kwargs: Mapping[str, object] = attrs.field(repr=False)
 
@@ -100,8 +105,8 @@ class GetChildspec(Call[ChildSpec]):
 
 
 ChildRequest = (
-    StartChild
-    | StartChildFrom
+    StartChild[Any]
+    | StartChildFrom[Any]
     | TerminateChild
     | RestartChild
     | DeleteChild
@@ -113,8 +118,8 @@ ChildRequest = (
 
 
 async def start_child(
-    supervisor: Address, spec: ChildSpec, timeout_s: float = math.inf
-) -> ActorRef:
+    supervisor: Address[Parent], spec: ChildSpec[B], timeout_s: float = math.inf
+) -> ActorRef[B]:
     """Start a child behind the present ones.
 
     Raises StartFailed with the child's reason (IGNORE when its init ignored), ChildRefused
@@ -124,11 +129,11 @@ async def start_child(
 
 
 async def start_child_from(
-    supervisor: Address,
-    template: Callable[Concatenate[E, P], ChildSpec],
+    supervisor: Address[DynamicSupervisor],
+    template: Callable[Concatenate[E, P], ChildSpec[B]],
     *args: P.args,
     **kwargs: P.kwargs,
-) -> ActorRef:
+) -> ActorRef[B]:
     """Start a child of a DynamicSupervisor from its template: that is called there, once.
 
     First comes the supervisor's `extra_argument`, then these; all restarts get the same. Naming the
@@ -140,7 +145,7 @@ async def start_child_from(
 
 
 async def terminate_child(
-    supervisor: Address, child: str | ActorRef, timeout_s: float = math.inf
+    supervisor: Address[Parent], child: str | ActorRef, timeout_s: float = math.inf
 ) -> None:
     """Stop a child and leave it stopped; also ends a restart that is under way.
 
@@ -151,7 +156,11 @@ async def terminate_child(
     await supervisor.call(TerminateChild(child), timeout_s)
 
 
-async def restart_child(supervisor: Address, id: str, timeout_s: float = math.inf) -> ActorRef:  # noqa: A002 - the word of the field
+async def restart_child(
+    supervisor: Address[Parent],
+    id: str,  # noqa: A002 - the word of the field
+    timeout_s: float = math.inf,
+) -> ActorRef:
     """Start a stopped child in its place; costs no restart budget.
 
     Raises StartFailed, ChildRefused (`not_found`, `running`, `restarting`, `zombie`, `dynamic`).
@@ -159,7 +168,7 @@ async def restart_child(supervisor: Address, id: str, timeout_s: float = math.in
     return await supervisor.call(RestartChild(id), timeout_s)
 
 
-async def delete_child(supervisor: Address, id: str, timeout_s: float = math.inf) -> None:  # noqa: A002 - see restart_child
+async def delete_child(supervisor: Address[Parent], id: str, timeout_s: float = math.inf) -> None:  # noqa: A002 - see restart_child
     """Forget a stopped child.
 
     Raises ChildRefused (`not_found`, `running`, `restarting`, `zombie`, `dynamic`).
@@ -167,25 +176,27 @@ async def delete_child(supervisor: Address, id: str, timeout_s: float = math.inf
     await supervisor.call(DeleteChild(id), timeout_s)
 
 
-async def which_children(supervisor: Address, timeout_s: float = 5.0) -> tuple[ChildInfo, ...]:
+async def which_children(
+    supervisor: Address[Parent], timeout_s: float = 5.0
+) -> tuple[ChildInfo, ...]:
     """List the children in start order."""
     return await supervisor.call(WhichChildren(), timeout_s)
 
 
 async def which_child(
-    supervisor: Address, child: str | ActorRef, timeout_s: float = 5.0
+    supervisor: Address[Parent], child: str | ActorRef, timeout_s: float = 5.0
 ) -> ChildInfo:
     """Show one child; ChildRefused `not_found`."""
     return await supervisor.call(WhichChild(child), timeout_s)
 
 
-async def count_children(supervisor: Address, timeout_s: float = 5.0) -> ChildCounts:
+async def count_children(supervisor: Address[Parent], timeout_s: float = 5.0) -> ChildCounts:
     """Count the children."""
     return await supervisor.call(CountChildren(), timeout_s)
 
 
 async def get_childspec(
-    supervisor: Address, child: str | ActorRef, timeout_s: float = 5.0
+    supervisor: Address[Parent], child: str | ActorRef, timeout_s: float = 5.0
 ) -> ChildSpec:
     """Read a child's spec with every default; ChildRefused `not_found`."""
     return await supervisor.call(GetChildspec(child), timeout_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import attrs
 
@@ -16,8 +16,16 @@ Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as WithDefault
+
+    B_co = WithDefault("B_co", bound=Behaviour, covariant=True, default=Any)
+else:
+    B_co = TypeVar("B_co", bound=Behaviour, covariant=True)
+
+
 @attrs.frozen(kw_only=True)
-class ChildSpec:
+class ChildSpec(Generic[B_co]):
     """How one child is started, stopped and restarted; all times in seconds.
 
     `restart`: `permanent` is always started again, `transient` unless it ended in a clean way,
@@ -35,7 +43,7 @@ class ChildSpec:
     """
 
     id: str
-    start: Callable[[], Behaviour]
+    start: Callable[[], B_co]
     restart: Restart = "permanent"
     grace_s: float = 5.0
     init_deadline_s: float = 5.0

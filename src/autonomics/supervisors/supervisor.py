@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from autonomics.errors import InvalidInput, InvalidSpec, StartFailed, Unstoppable
 from autonomics.runtime import (
     ActorRef,
-    Call,
     Continue,
     ExitReason,
     Ignore,
@@ -18,7 +17,13 @@ from autonomics.runtime import (
 )
 from autonomics.supervisors.child import Child
 from autonomics.supervisors.parent import Parent, refuse
-from autonomics.supervisors.request import DeleteChild, RestartChild, StartChild, TerminateChild
+from autonomics.supervisors.request import (
+    ChildRequest,
+    DeleteChild,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+)
 from autonomics.supervisors.spec import (
     AutoShutdown,
     ChildSpec,
@@ -97,7 +102,7 @@ class Supervisor(Parent):
 
     # API
 
-    async def obey(self, message: Call[Any]) -> object:
+    async def obey(self, message: ChildRequest) -> object:
         """Serve what changes the table."""
         match message:
             case StartChild(spec):

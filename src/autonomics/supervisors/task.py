@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, TypeVarTuple
 
 import attrs
 import trio
@@ -22,6 +22,7 @@ from autonomics.runtime import (
     ExitReason,
     Killed,
     Normal,
+    ReplyTo,
     Shutdown,
 )
 from autonomics.runtime.actor import Kind
@@ -31,7 +32,7 @@ from autonomics.runtime.promise import Promise, shown_waiting
 from autonomics.runtime.timer import Timer
 from autonomics.supervisors.dynamic import DynamicSupervisor
 from autonomics.supervisors.parent import refuse
-from autonomics.supervisors.request import StartChild
+from autonomics.supervisors.request import ChildRequest, StartChild
 from autonomics.supervisors.spec import ChildSpec
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Task(Generic[T]):
         return f"<Task {self.ref.path} {'ended' if self.is_ended else 'running'}>"
 
     @property
-    def ref(self) -> ActorRef:
+    def ref(self) -> ActorRef[TaskRun]:
         """Address of the task, to monitor, stop or kill it; it takes no messages."""
         return self.incarnation.ref
 
@@ -214,11 +215,11 @@ class TaskRun(Behaviour):
 
 
 @attrs.frozen
-class StartTask(Call[ActorRef]):
+class StartTask(Call[ActorRef[TaskRun]]):
     """See start_task."""
 
     name: str
-    start: Callable[[], Behaviour] = attrs.field(repr=False)  # has the arguments in it
+    start: Callable[[], TaskRun] = attrs.field(repr=False)  # has the arguments in it
     grace_s: float
 
 
@@ -232,7 +233,13 @@ class TaskSupervisor(DynamicSupervisor):
         super().__init__(max_children=max_children, finish_within_s=finish_within_s)
         self._numbers = itertools.count(1)
 
-    async def obey(self, message: Call[Any]) -> object:
+    if TYPE_CHECKING:  # the one of its parent, which takes StartTask too
+
+        async def handle_call(self, message: ChildRequest | StartTask, reply_to: ReplyTo) -> object:
+            """Serve the child API and start_task."""
+            ...
+
+    async def obey(self, message: ChildRequest | StartTask) -> object:
         """Serve what changes the table."""
         match message:
             case StartTask(name, start, grace_s):
@@ -248,7 +255,7 @@ class TaskSupervisor(DynamicSupervisor):
 
 
 async def start_task(
-    supervisor: Address,
+    supervisor: Address[TaskSupervisor],
     function: Callable[[*Ts], Awaitable[T]],
     *args: *Ts,
     linked: bool = False,

@@ -16,7 +16,14 @@ from autonomics.errors import InvalidInput
 from autonomics.runtime import ActorRef, Address, Request, Shutdown, send_request
 from autonomics.runtime.promise import shown_waiting
 from autonomics.supervisors.spec import check_seconds
-from autonomics.supervisors.task import StartTask, Task, TaskOutcome, TaskRun, name_of
+from autonomics.supervisors.task import (
+    StartTask,
+    Task,
+    TaskOutcome,
+    TaskRun,
+    TaskSupervisor,
+    name_of,
+)
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -41,7 +48,7 @@ class TaskStream(Generic[Item, T]):
 
     def __init__(
         self,
-        supervisor: Address,
+        supervisor: Address[TaskSupervisor],
         function: Callable[[Item], Awaitable[T]],
         items: Iterable[Item],
         *,
@@ -60,7 +67,7 @@ class TaskStream(Generic[Item, T]):
         # Invariant: what runs and what has ended but was not taken are together never more than
         # `max_concurrency`. That is the back-pressure.
         self._in_flight: dict[Task[T], Item] = {}
-        self._starting: tuple[Item, Task[T], Request[ActorRef]] | None = None
+        self._starting: tuple[Item, Task[T], Request[ActorRef[TaskRun]]] | None = None
         self._ready: deque[Task[T]] = deque()
         self._news = trio.lowlevel.ParkingLot()
 
@@ -105,7 +112,7 @@ class TaskStream(Generic[Item, T]):
                 task.limit(self._timeout_s)
             task.promise.when_kept(partial(self._note, task))
 
-    def _send_start(self, item: Item) -> tuple[Item, Task[T], Request[ActorRef]]:
+    def _send_start(self, item: Item) -> tuple[Item, Task[T], Request[ActorRef[TaskRun]]]:
         task = Task[T](None, linked=False, notify=False)
         run = partial(TaskRun, task, partial(self._function, item))
         message = StartTask(name_of(self._function), run, self._grace_s)
@@ -129,7 +136,7 @@ class TaskStream(Generic[Item, T]):
 
 @asynccontextmanager
 async def open_task_stream(
-    supervisor: Address,
+    supervisor: Address[TaskSupervisor],
     function: Callable[[Item], Awaitable[T]],
     items: Iterable[Item],
     *,
