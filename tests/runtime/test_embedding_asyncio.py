@@ -6,10 +6,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import subprocess
+import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -133,8 +137,8 @@ def test_an_error_keeps_its_cause_and_its_traceback() -> None:
             with pytest.raises(ActorDied) as caught:
                 await bridge.call("doer", Do(fail))
             assert isinstance(caught.value.reason, Crash)
-            shown = "".join(traceback.format_exception(caught.value.reason.error))
-            assert "in fail" in shown
+            assert caught.value.__cause__ is caught.value.reason.error
+            assert "in fail" in "".join(traceback.format_exception(caught.value))
             with pytest.raises(LookupError) as raised:
                 await bridge.run(fail)
             assert "in fail" in "".join(traceback.format_exception(raised.value))
@@ -142,7 +146,7 @@ def test_an_error_keeps_its_cause_and_its_traceback() -> None:
                 await bridge.call("nobody", Do(answer))
             await bridge.run(bridge.runtime.await_name, "doer")
             with pytest.raises(CallTimedOut):
-                await bridge.call("doer", Do(trio.sleep_forever), 0.01)
+                await bridge.call("doer", Do(trio.sleep_forever), 0)
             raise KeyError("of the host")
 
     with pytest.raises(KeyError):
@@ -176,13 +180,15 @@ def test_a_cancelled_task_cancels_what_it_waits_for() -> None:
                 await trio.sleep_forever()
             finally:
                 with trio.CancelScope(shield=True):
-                    await trio.sleep(0.01)
+                    await trio.testing.wait_all_tasks_blocked()
                 log.append("tidied")
 
         async with open_in_asyncio(make_setup([])) as bridge:
             task = asyncio.create_task(bridge.run(wait_and_tidy))
             await waiting.wait()
             task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()  # patience has no end, or the function would have none
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert log == ["tidied"]
@@ -190,12 +196,51 @@ def test_a_cancelled_task_cancels_what_it_waits_for() -> None:
     run(main)
 
 
+def test_what_goes_wrong_while_a_cancelled_function_tidies_is_its_cause() -> None:
+    async def main() -> None:
+        waiting = asyncio.Event()
+
+        async def wait_and_fail() -> None:
+            waiting.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise LookupError("while tidying")
+
+        async with open_in_asyncio(make_setup([])) as bridge:
+            task = asyncio.create_task(bridge.run(wait_and_fail))
+            await waiting.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            assert "while tidying" in repr(caught.value.__cause__)
+
+    run(main)
+
+
+def test_a_task_that_is_cancelled_at_the_very_end_does_not_wait() -> None:
+    async def main() -> None:
+        async def cancel_it() -> None:
+            task.cancel()
+
+        async with open_in_asyncio(make_setup([])) as bridge:
+            task = asyncio.create_task(bridge.run(cancel_it))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(main)
+
+
 def test_a_timeout_of_the_host_ends_a_call() -> None:
     async def main() -> None:
+        async def pass_the_time() -> None:
+            timeout.reschedule(0)
+            await trio.sleep_forever()
+
         async with open_in_asyncio(make_setup([], grace_s=0)) as bridge:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
-                    await bridge.call("doer", Do(trio.sleep_forever))
+                async with asyncio.timeout(None) as timeout:
+                    await bridge.call("doer", Do(pass_the_time))
 
     run(main)
 
@@ -289,15 +334,29 @@ def test_a_setup_that_fails_raises_in_the_host_and_leaves_nothing() -> None:
     run(main)
 
 
-async def never(_: Runtime) -> None:
-    await trio.sleep_forever()
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 10])
+def test_a_start_is_cancelled_with_the_host_at_any_moment(steps: int) -> None:
+    async def setup(_: Runtime) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep_forever()
 
+    async def host(bridge: AsyncioBridge) -> None:
+        async with bridge:
+            pytest.fail("the block ran")
 
-def test_a_setup_is_cancelled_with_the_host() -> None:
     async def main() -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01), open_in_asyncio(never):
-                pytest.fail("the block ran")
+        bridge = open_in_asyncio(setup)
+        task = asyncio.create_task(host(bridge))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for _ in range(2):  # the second has nothing to hurry yet
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(RuntimeUnusable):
+            bridge.cast("doer", 1)
 
     run(main)
 
@@ -503,12 +562,12 @@ def test_a_host_that_calls_back_does_not_count_as_the_actor() -> None:
         async with open_in_asyncio(make_setup([], grace_s=0)) as bridge:
             other = await bridge.run(bridge.runtime.start, lambda: Doer([]))
 
-            async def call_back() -> object:
-                return await bridge.call(other, Do(answer), 0.05)
+            async def call_back(timeout_s: float) -> object:
+                return await bridge.call(other, Do(answer), timeout_s)
 
-            assert await bridge.call("doer", Do(lambda: run_in_host(call_back))) == 7
+            assert await bridge.call("doer", Do(lambda: run_in_host(call_back, 60))) == 7
             with pytest.raises(ActorDied) as caught:
-                await bridge.call(other, Do(lambda: run_in_host(call_back)))
+                await bridge.call(other, Do(lambda: run_in_host(call_back, 0)))
             assert isinstance(caught.value.reason, Crash)
             assert isinstance(caught.value.reason.error, CallTimedOut)
 
@@ -542,6 +601,180 @@ def test_another_thread_is_sent_away() -> None:
             assert caught
 
     run(main)
+
+
+def test_another_loop_is_sent_away() -> None:
+    async def main() -> None:
+        async with open_in_asyncio(make_setup([])) as bridge:
+
+            async def call() -> None:
+                with pytest.raises(RuntimeUnusable, match="another loop or thread"):
+                    await bridge.call("doer", Do(answer))
+
+            await asyncio.to_thread(asyncio.run, call())
+
+    run(main)
+
+
+def test_an_actor_is_sent_away() -> None:
+    async def main() -> None:
+        async with open_in_asyncio(make_setup([])) as bridge:
+            with pytest.raises(RuntimeUnusable, match="got one from an actor"):
+                await bridge.run(bridge.call, "doer", Do(answer))
+
+    run(main)
+
+
+def test_a_bridge_is_of_use_from_the_end_of_its_setup_on_and_only_once() -> None:
+    async def main() -> None:
+        async def call() -> None:
+            await bridge.call("doer", Do(answer))
+
+        async def setup(_: Runtime) -> None:
+            with pytest.raises(RuntimeUnusable, match="is starting"):
+                await run_in_host(call)
+
+        bridge = open_in_asyncio(setup)
+        with pytest.raises(RuntimeUnusable, match="is unopened"):
+            await call()
+        with pytest.raises(RuntimeUnusable, match="is unopened"):
+            _ = bridge.runtime
+        async with bridge:
+            assert await bridge.run(answer) == 7
+        with pytest.raises(RuntimeUnusable, match="is closed"):
+            await call()
+        with pytest.raises(RuntimeUnusable, match="opened once"):
+            async with bridge:
+                pytest.fail("the block ran")
+
+    run(main)
+
+
+REQUEST: ContextVar[str] = ContextVar("request", default="none")
+
+
+def test_the_context_of_a_task_goes_with_its_function_and_not_with_actors() -> None:
+    async def read() -> object:
+        return REQUEST.get()
+
+    async def main() -> None:
+        REQUEST.set("of the opener")
+        async with open_in_asyncio(make_setup([])) as bridge:
+            REQUEST.set("of the caller")
+            assert await bridge.run(read) == "of the caller"
+            assert await bridge.call("doer", Do(read)) == "of the opener"
+            assert await bridge.call("doer", Do(lambda: run_in_host(read))) == "of the opener"
+
+    run(main)
+
+
+def test_a_function_with_tasks_of_its_own_hears_of_the_end_too() -> None:
+    async def wait_twice() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+
+    async def main() -> None:
+        async with open_in_asyncio(make_setup([])) as bridge:
+            wait = asyncio.create_task(bridge.run(wait_twice))
+            await bridge.run(trio.testing.wait_all_tasks_blocked)
+        with pytest.raises(RuntimeUnusable, match="closed"):
+            await wait
+
+    run(main)
+
+
+def test_a_loop_that_ends_stops_a_tree_that_nobody_has_closed() -> None:
+    log: list[str] = []
+
+    async def main() -> None:
+        bridge = open_in_asyncio(make_setup(log))
+        await bridge.__aenter__()
+        assert await bridge.call("doer", Do(answer)) == 7
+
+    asyncio.run(main())
+    assert log == ["terminate"]
+    assert not trio.lowlevel.in_trio_run()
+
+
+def test_an_interrupt_of_a_bare_loop_stops_the_tree_and_comes_out() -> None:
+    """In a program of its own: there trio, not asyncio, has the handler of SIGINT."""
+    program = """
+        import asyncio, signal, trio
+        from autonomics.runtime import Worker, open_in_asyncio
+
+        class Interrupted(Worker):
+            async def run(self, started):
+                started()
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                    await trio.sleep_forever()
+                finally:
+                    print("ended")
+
+        async def setup(runtime):
+            await runtime.start(Interrupted)
+
+        async def main():
+            async with open_in_asyncio(setup):
+                await asyncio.Event().wait()
+
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(main())
+        except KeyboardInterrupt:
+            print("interrupted")
+        loop.close()
+        """
+    assert run_program(program) == "ended\ninterrupted\n"
+
+
+def test_a_breakdown_of_trio_leaves_no_task_waiting() -> None:
+    """In a program of its own: what trio was running is left where it stood."""
+    program = """
+        import asyncio, os, trio
+        from autonomics.errors import RuntimeUnusable
+        from autonomics.runtime import open_in_asyncio
+
+        async def setup(runtime):
+            pass
+
+        def fail(_):
+            raise LookupError
+
+        async def break_down():
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await trio.lowlevel.wait_task_rescheduled(fail)
+
+        async def main():
+            try:
+                async with open_in_asyncio(setup) as bridge:
+                    try:
+                        await bridge.run(break_down)
+                    except RuntimeUnusable as error:
+                        print(error)
+                    await asyncio.Event().wait()
+            except trio.TrioInternalError:
+                print("broken", flush=True)
+            os._exit(0)
+
+        asyncio.run(main())
+        """
+    said = "expected the runtime to be open, got one that is closed"
+    assert run_program(program) == f"{said}\nbroken\n"
+
+
+def run_program(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_one_loop_has_one_runtime_at_a_time() -> None:

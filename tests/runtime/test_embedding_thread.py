@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import attrs
@@ -76,9 +77,9 @@ class Doer(Actor):
         self.log.append("terminate")
 
 
-def make_setup(log: list[str], *, grace_s: float = 5) -> Setup:
+def make_setup(log: list[str], kind: type[Doer] = Doer, *, grace_s: float = 60) -> Setup:
     async def setup(runtime: Runtime) -> None:
-        spec = ChildSpec(id="doer", start=lambda: Doer(log), name="doer", grace_s=grace_s)
+        spec = ChildSpec(id="doer", start=lambda: kind(log), name="doer", grace_s=grace_s)
         await runtime.start(lambda: Supervisor([spec], max_restarts=1), id="root")
 
     return setup
@@ -128,7 +129,8 @@ def test_an_error_keeps_its_cause_and_its_traceback() -> None:
         with pytest.raises(ActorDied) as caught:
             portal.call("doer", Do(fail))
         assert isinstance(caught.value.reason, Crash)
-        assert "in fail" in "".join(traceback.format_exception(caught.value.reason.error))
+        assert caught.value.__cause__ is caught.value.reason.error
+        assert "in fail" in "".join(traceback.format_exception(caught.value))
         with pytest.raises(LookupError) as raised:
             portal.run(fail)
         assert "in fail" in "".join(traceback.format_exception(raised.value))
@@ -136,7 +138,7 @@ def test_an_error_keeps_its_cause_and_its_traceback() -> None:
             portal.call("nobody", Do(answer))
         portal.run(portal.runtime.await_name, "doer")
         with pytest.raises(CallTimedOut):
-            portal.call("doer", Do(trio.sleep_forever), 0.01)
+            portal.call("doer", Do(trio.sleep_forever), 0)
         with pytest.raises(Overloaded):
             for number in range(102):
                 portal.cast("doer", number)
@@ -202,6 +204,16 @@ def test_a_root_that_dies_comes_out_of_calls_and_of_the_block() -> None:
     assert str(caught.value.__cause__) == "mine"
 
 
+@attrs.frozen
+class Odd:
+    """Looks like a plain function."""
+
+    function: Callable[[], object]
+
+    def __call__(self) -> object:
+        return self.function()
+
+
 def test_an_actor_runs_a_function_of_the_host_in_another_thread() -> None:
     def work(number: int) -> str:
         assert threading.current_thread().name != "autonomics"
@@ -219,8 +231,9 @@ def test_an_actor_runs_a_function_of_the_host_in_another_thread() -> None:
         with tracing("t1"):
             assert portal.call("doer", Do(lambda: run_in_host(work, 3))) == "3 t1 7"
         assert portal.run(run_in_host, work, 4) == "4 None 7"
-        with pytest.raises(InvalidInput, match="a plain function"):
-            portal.run(run_in_host, coroutine)
+        for function in (coroutine, Odd(coroutine)):
+            with pytest.raises(InvalidInput, match="a plain function"):
+                portal.run(run_in_host, function)
 
 
 def test_a_killed_actor_waits_for_the_hosts_function() -> None:
@@ -251,8 +264,139 @@ def test_the_runtimes_own_thread_is_sent_away() -> None:
     async def call() -> None:
         portal.call("doer", Do(answer))
 
-    with open_in_thread(make_setup([])) as portal, pytest.raises(RuntimeUnusable, match="own th"):
-        portal.run(call)
+    async def close() -> None:
+        portal.__exit__(None, None, None)
+
+    with open_in_thread(make_setup([])) as portal:
+        for function in (call, close):
+            with pytest.raises(RuntimeUnusable, match="own thread"):
+                portal.run(function)
+
+
+def test_a_portal_is_of_use_from_the_end_of_its_setup_on_and_only_once() -> None:
+    def call() -> object:
+        return portal.call("doer", Do(answer))
+
+    async def setup(runtime: Runtime) -> None:
+        await make_setup([])(runtime)
+        with pytest.raises(RuntimeUnusable, match="is starting"):
+            await run_in_host(call)
+
+    portal = open_in_thread(setup)
+    with pytest.raises(RuntimeUnusable, match="is unopened"):
+        call()
+    with portal:
+        assert call() == 7
+        with pytest.raises(RuntimeUnusable, match="opened once"):
+            portal.__enter__()
+        assert call() == 7
+    with pytest.raises(RuntimeUnusable, match="is closed"):
+        call()
+
+
+def test_a_trio_program_may_close_a_portal_of_another_thread() -> None:
+    log: list[str] = []
+
+    async def main() -> None:
+        with open_in_thread(make_setup(log)) as portal:
+            assert portal.call("doer", Do(answer)) == 7
+
+    trio.run(main)
+    assert log == ["terminate"]
+
+
+REQUEST: ContextVar[str] = ContextVar("request", default="none")
+
+
+def test_the_context_of_a_call_goes_with_its_function_alone() -> None:
+    """A portal may be opened on first use, within a request that must not be kept with it."""
+
+    async def read() -> object:
+        return REQUEST.get()
+
+    def read_in_host() -> object:
+        return REQUEST.get()
+
+    def request() -> None:
+        REQUEST.set("of the first request")
+        with open_in_thread(make_setup([])) as portal:
+            REQUEST.set("of the caller")
+            assert portal.run(read) == "of the caller"
+            assert portal.call("doer", Do(read)) == "none"
+            assert portal.run(run_in_host, read_in_host) == "none"
+
+    copy_context().run(request)
+
+
+def test_a_function_with_tasks_of_its_own_hears_of_the_end_too() -> None:
+    waiting = threading.Event()
+
+    async def wait_twice() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            waiting.set()
+            await trio.sleep_forever()
+
+    with ThreadPoolExecutor(1) as pool:
+        with open_in_thread(make_setup([])) as portal:
+            wait = pool.submit(portal.run, wait_twice)
+            waiting.wait(30)
+        with pytest.raises(RuntimeUnusable, match="closed"):
+            wait.result(30)
+
+
+def test_a_call_that_sets_out_during_the_stop_says_so() -> None:
+    stopping, tried = threading.Event(), threading.Event()
+
+    class Slow(Doer):
+        async def terminate(self, reason: object) -> None:
+            stopping.set()
+            await trio.to_thread.run_sync(tried.wait, 30)
+
+    def try_it() -> None:
+        stopping.wait(30)
+        try:
+            portal.call("doer", Do(answer))
+        finally:
+            tried.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with open_in_thread(make_setup([], Slow)) as portal:
+            call = pool.submit(try_it)
+        with pytest.raises(RuntimeUnusable, match="closed"):
+            call.result(30)
+
+
+def test_a_breakdown_of_trio_leaves_no_thread_waiting() -> None:
+    """In a program of its own: what trio was running is left where it stood."""
+    program = """
+        import os, trio
+        from autonomics.errors import RuntimeUnusable
+        from autonomics.runtime import open_in_thread
+
+        async def setup(runtime):
+            pass
+
+        def fail(_):
+            raise LookupError
+
+        async def break_down():
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await trio.lowlevel.wait_task_rescheduled(fail)
+
+        try:
+            with open_in_thread(setup) as portal:
+                try:
+                    portal.run(break_down)
+                except RuntimeUnusable as error:
+                    print(error)
+        except trio.TrioInternalError:
+            print("broken", flush=True)
+        os._exit(0)
+        """
+    said = "expected the runtime to be open, got one that is closed"
+    assert run_program(program) == f"{said}\nbroken\n"
 
 
 def test_a_forked_process_gets_one_clear_error_and_leaves_the_block_at_once() -> None:
@@ -312,14 +456,26 @@ def interrupt_main() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_keyboard_interrupt_in_the_block_stops_the_tree_in_order() -> None:
+@pytest.fixture(params=[KeyboardInterrupt, SystemExit, TimeoutError])
+def interrupt(request: pytest.FixtureRequest) -> Generator[type[BaseException]]:
+    """What a signal raises: gunicorn ends its workers by SystemExit, others have their own."""
+
+    def raise_it(_number: int, _frame: object) -> None:
+        raise request.param
+
+    earlier = signal.signal(signal.SIGINT, raise_it)
+    yield request.param
+    signal.signal(signal.SIGINT, earlier)
+
+
+def test_an_interrupt_in_the_block_stops_the_tree_in_order(interrupt: type[BaseException]) -> None:
     log: list[str] = []
-    with pytest.raises(KeyboardInterrupt), open_in_thread(make_setup(log)):
+    with pytest.raises(interrupt), open_in_thread(make_setup(log)):
         signal.raise_signal(signal.SIGINT)
     assert log == ["terminate"]
 
 
-def test_a_keyboard_interrupt_cancels_the_call_that_waits() -> None:
+def test_an_interrupt_cancels_the_call_that_waits(interrupt: type[BaseException]) -> None:
     log: list[str] = []
 
     async def wait() -> None:
@@ -329,7 +485,7 @@ def test_a_keyboard_interrupt_cancels_the_call_that_waits() -> None:
         finally:
             log.append("cancelled")
 
-    with pytest.raises(KeyboardInterrupt), open_in_thread(make_setup([])) as portal:
+    with pytest.raises(interrupt), open_in_thread(make_setup([])) as portal:
         try:
             portal.run(wait)
         finally:
@@ -337,7 +493,9 @@ def test_a_keyboard_interrupt_cancels_the_call_that_waits() -> None:
             assert log == ["cancelled"]
 
 
-def test_a_keyboard_interrupt_during_the_start_stops_what_has_started() -> None:
+def test_an_interrupt_during_the_start_stops_what_has_started(
+    interrupt: type[BaseException],
+) -> None:
     log: list[str] = []
 
     async def setup(runtime: Runtime) -> None:
@@ -345,12 +503,12 @@ def test_a_keyboard_interrupt_during_the_start_stops_what_has_started() -> None:
         interrupt_main()
         await trio.sleep_forever()
 
-    with pytest.raises(KeyboardInterrupt), open_in_thread(setup):
+    with pytest.raises(interrupt), open_in_thread(setup):
         pytest.fail("the block ran")
     assert log == ["terminate"]
 
 
-def test_a_keyboard_interrupt_during_the_stop_makes_it_short() -> None:
+def test_an_interrupt_during_the_stop_makes_it_short(interrupt: type[BaseException]) -> None:
     class Slow(Doer):
         async def terminate(self, reason: object) -> None:
             interrupt_main()
@@ -359,5 +517,5 @@ def test_a_keyboard_interrupt_during_the_stop_makes_it_short() -> None:
     async def setup(runtime: Runtime) -> None:
         await runtime.start(lambda: Slow([]), name="doer", grace_s=1000)
 
-    with pytest.raises(KeyboardInterrupt), open_in_thread(setup):
+    with pytest.raises(interrupt), open_in_thread(setup):
         pass

@@ -146,8 +146,12 @@ class HostedTree:
     def check_usable(self) -> None:
         """Raise RuntimeUnusable in a forked process and unless open, ActorDied if a root died."""
         self.check_process()
-        if self._state != "serving":
+        if not self.is_serving():
             raise self.explain()
+
+    def is_serving(self) -> bool:
+        """True from the end of the setup to the beginning of the stop."""
+        return self._state == "serving"
 
     def check_process(self) -> None:
         """Raise RuntimeUnusable in another process than the one that opened the runtime."""
@@ -188,8 +192,9 @@ class HostedTree:
             with scope:
                 return Value(await function(*args))
         except BaseException as error:  # noqa: BLE001 - raised in the host
-            if all(isinstance(leaf, trio.Cancelled) for leaf in iter_leaves(error)):
-                self.note_down()  # nobody else cancels it
+            # Nobody else cancels it. GeneratorExit: trio itself broke down, and forgot its tasks.
+            if all(isinstance(leaf, trio.Cancelled | GeneratorExit) for leaf in iter_leaves(error)):
+                self.note_down()
                 return Error(self.explain())
             show_cause(error)
             return Error(error)
@@ -199,7 +204,7 @@ class HostedTree:
         reason = await root.wait_down()
         # A supervisor that gives up says why in `info`; one that was asked to stop has none.
         expected = isinstance(reason, Normal) or reason == Shutdown()
-        if self._state == "serving" and not expected:
+        if self.is_serving() and not expected:
             self._lost = (root, reason)
             self.stop()
 

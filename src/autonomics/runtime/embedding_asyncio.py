@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
+import attrs
 import trio
+from outcome import Error, Outcome
 
 from autonomics.errors import RuntimeUnusable, TaskFailed
 from autonomics.runtime.context import current_trace
@@ -19,11 +22,29 @@ from autonomics.runtime.message import Call
 from autonomics.runtime.reason import Shutdown
 from autonomics.runtime.ref import Address
 
-if TYPE_CHECKING:
-    from outcome import Outcome
-
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+
+@attrs.define(eq=False)
+class Errand:
+    """A trio function that runs for an asyncio task, which waits for the answer.
+
+    An awaited future ends with the task's cancellation, so the event tells of the function's end.
+    `asyncio.wait` would need no event, and makes each call slower.
+    """
+
+    answer: asyncio.Future[Outcome[Any]]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: asyncio.Event = attrs.field(factory=asyncio.Event)
+    outcome: Outcome[Any] | None = None
+
+    def finish(self, outcome: Outcome[Any]) -> None:
+        """Tell the task, in whatever way it waits."""
+        self.outcome = outcome
+        self.ended.set()
+        if not self.answer.done():
+            self.answer.set_result(outcome)
 
 
 class AsyncioBridge:
@@ -36,6 +57,7 @@ class AsyncioBridge:
 
     def __init__(self, setup: Setup, stop_within_s: float) -> None:
         self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
+        self._errands: set[Errand] = set()
         self._host: asyncio.Task[Any] | None = None
         self._cancels_before = 0
         self._is_cut_off = False
@@ -67,23 +89,18 @@ class AsyncioBridge:
                 "expected a call from asyncio, got one from an actor (it awaits `call` of the "
                 "address)"
             )
-        answer: asyncio.Future[Outcome[R]] = self._loop.create_future()
-        either: set[asyncio.Future[Any]] = {answer, self._done}
-        scope = trio.CancelScope()
-        self._tree.calls.start_soon(self._carry, scope, answer, function, args)
-        cancelled: asyncio.CancelledError | None = None
-        # The answer comes ahead of the end, unless trio itself broke down.
-        while not (answer.done() or self._done.done()):
-            try:
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError as asked:
-                cancelled = asked
-                scope.cancel(reason="the asyncio task was cancelled")
-        if cancelled is not None:
-            raise cancelled
-        if not answer.done():
-            raise self._tree.explain()
-        return answer.result().unwrap()
+        errand = Errand(self._loop.create_future())
+        self._errands.add(errand)
+        self._tree.calls.start_soon(self._carry, errand, function, args)
+        try:
+            outcome = await errand.answer
+        except asyncio.CancelledError as asked:
+            errand.scope.cancel(reason="the asyncio task was cancelled")
+            while not errand.ended.is_set():
+                with suppress(asyncio.CancelledError):
+                    await errand.ended.wait()
+            raise asked from getattr(errand.outcome, "error", None)
+        return outcome.unwrap()  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> Self:
         if trio.lowlevel.in_trio_run():
@@ -158,6 +175,8 @@ class AsyncioBridge:
 
     def _end(self, outcome: Outcome[None]) -> None:
         self._tree.note_down()
+        for errand in self._errands:  # there are some only if trio itself broke down
+            errand.finish(Error(self._tree.explain()))
         self._done.set_result(outcome)
 
     def _cut_off(self, _: object) -> None:
@@ -177,13 +196,10 @@ class AsyncioBridge:
             )
 
     async def _carry(
-        self,
-        scope: trio.CancelScope,
-        answer: asyncio.Future[Outcome[Any]],
-        function: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
+        self, errand: Errand, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> None:
-        answer.set_result(await self._tree.carry(scope, function, args))
+        errand.finish(await self._tree.carry(errand.scope, function, args))
+        self._errands.discard(errand)
 
     async def _run_in_host(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         # In the context of the host: with the actor's own, whatever the host starts there would

@@ -70,12 +70,14 @@ class ThreadPortal:
         answer: Future[Outcome[R]] = Future()
 
         def begin() -> None:
-            self._tree.check_usable()
-            self._answers.add(answer)
-            self._tree.calls.start_soon(self._carry, scope, answer, function, args)
+            if self._tree.is_serving():
+                self._tree.calls.start_soon(self._carry, scope, answer, function, args)
+            else:
+                answer.cancel()
 
+        self._answers.add(answer)
         try:
-            trio.from_thread.run_sync(begin, trio_token=token)
+            token.run_sync_soon(contextvars.copy_context().run, begin)
             outcome = answer.result()
         except (trio.RunFinishedError, CancelledError):  # it has been closed since
             raise self._tree.explain() from None
@@ -83,6 +85,8 @@ class ThreadPortal:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(scope.cancel)
             raise
+        finally:
+            self._answers.discard(answer)
         return outcome.unwrap()
 
     def __enter__(self) -> Self:
@@ -118,7 +122,7 @@ class ThreadPortal:
         while self._thread in threading.enumerate():
             try:
                 with suppress(trio.RunFinishedError, CancelledError):  # it is down already
-                    trio.from_thread.run_sync(step, trio_token=self._token.result())
+                    self._token.result().run_sync_soon(step)
                 self._thread.join()
             except BaseException as error:  # noqa: BLE001 - raised below, once the tree is down
                 interrupt = error
@@ -142,7 +146,7 @@ class ThreadPortal:
         # Whoever waits for one of these waits in vain. Answers are left only if trio broke down.
         self._serving.cancel()
         self._token.cancel()
-        for answer in self._answers:
+        for answer in tuple(self._answers):
             answer.cancel()
 
     async def _serve(self) -> None:
@@ -163,7 +167,6 @@ class ThreadPortal:
         args: tuple[Any, ...],
     ) -> None:
         answer.set_result(await self._tree.carry(scope, function, args))
-        self._answers.discard(answer)
 
     async def _run_in_host(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         # As in a new thread, so without the context of the actor, whose code it would count as, or
