@@ -39,6 +39,7 @@ from autonomics.actors.tree_control_plane import TreeControlPlane, TreeFacts
 from autonomics.actors.warden import Warden
 from autonomics.config import Settings
 from autonomics.errors import InvalidConfig, StartFailed
+from autonomics.integrations.key_vault_file import KEY_BYTES, open_key_vault
 from autonomics.integrations.signing_key_file import open_signing_key
 from autonomics.receipts import verify
 from autonomics.receipts.signer import Signer
@@ -161,11 +162,11 @@ def open_parts(
     if effectors is None and readers is None:
         outside = open_outside(settings, source)
     with open_data_folder(settings.data) as folder:
-        _expect_key_beside_store(settings, folder)
+        _expect_keys_beside_store(settings, folder)
         signer = open_signing_key(folder.signing_key_path, source.random_bytes(32))
         yield Parts(
             settings=settings,
-            open_store=_store_opener(settings, folder),
+            open_store=_store_opener(settings, folder, source),
             signer=signer,
             source=source,
             effectors=outside.effectors,
@@ -179,19 +180,25 @@ def open_parts(
         )
 
 
-def _expect_key_beside_store(settings: Settings, folder: DataFolder) -> None:
-    """Refuse a store whose signing key is gone: a new key could not continue its checkpoints."""
-    has_store = settings.store == "sqlite" and folder.store_path.exists()
-    if has_store and not folder.signing_key_path.exists():
-        raise InvalidConfig(
-            f"expected {folder.signing_key_path} to be the key that signed the logs of "
-            f"{folder.store_path.name}, got no file: put it back from a backup"
-        )
+def _expect_keys_beside_store(settings: Settings, folder: DataFolder) -> None:
+    """Refuse a store whose keys are gone: new ones could neither go on with it nor read it."""
+    if settings.store != "sqlite" or not folder.store_path.exists():
+        return
+    for path, meaning in (
+        (folder.signing_key_path, "the key that signed the logs of"),
+        (folder.payload_key_path, "the key that opens the payloads of"),
+    ):
+        if not path.exists():
+            raise InvalidConfig(
+                f"expected {path} to be {meaning} {folder.store_path.name}, got no file: put it"
+                " back from a backup"
+            )
 
 
-def _store_opener(settings: Settings, folder: DataFolder) -> Callable[[], Store]:
+def _store_opener(settings: Settings, folder: DataFolder, source: Source) -> Callable[[], Store]:
     if settings.store == "sqlite":
-        return lambda: SqliteStore(folder.store_path)
+        vault = open_key_vault(folder.payload_key_path, source.random_bytes(KEY_BYTES))
+        return lambda: SqliteStore(folder.store_path, vault)
     # A restarted writer finds what its predecessor held; the end of the process loses it.
     medium = MemoryMedium()
     if settings.store == "stdout":

@@ -17,6 +17,7 @@ from autonomics.receipts.entry import hash_idem
 from autonomics.receipts.log import LogHead
 from autonomics.receipts.store import Commit, Committed, Fence, Store
 from autonomics.storage.sqlite import SqliteStore
+from autonomics.testing.fixed_vault import FixedVault
 from autonomics.testing.store_contract import (
     ACME,
     IDEM_KEY,
@@ -34,7 +35,7 @@ class TestSqliteStore(StoreContract):
         self.path = tmp_path / "ledger.sqlite"
 
     def make_store(self) -> Store:
-        return SqliteStore(self.path)
+        return SqliteStore(self.path, FixedVault())
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 
 async def fill(path: Path, commits: int = 4, *, sign_at: int | None = None) -> list[LogHead]:
     """Two logs, one receipt each per commit; a checkpoint of ACME after commit `sign_at`."""
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     fence = await store.open()
     for number in range(commits):
         entry = make_entry(f"payload {number}", idem=str(number))
@@ -81,7 +82,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 async def expect_unusable(path: Path, words: str) -> None:
     before = snapshot(path.parent)
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     with pytest.raises(StoreUnusable, match=words) as caught:
         await store.open()
     assert "\n" not in str(caught.value)
@@ -113,14 +114,14 @@ async def test_another_programs_database_is_refused_and_left_alone(path: Path) -
 async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     await fill(path)
     edit(path, "PRAGMA user_version = 7")
-    await expect_unusable(path, "schema 7, this program knows up to 1")
+    await expect_unusable(path, "schema 7, this program knows up to 2")
     edit(path, "PRAGMA user_version = 0")
     await expect_unusable(path, "schema 0, which no release ever wrote")
 
 
 async def test_a_changed_schema_is_refused_and_left_alone(path: Path) -> None:
     await fill(path)
-    edit(path, "CREATE INDEX extra ON payload (salt)")
+    edit(path, "CREATE INDEX extra ON payload (key)")
     await expect_unusable(path, "another schema")
 
 
@@ -134,7 +135,7 @@ async def test_a_torn_page_is_refused_and_left_alone(path: Path) -> None:
 
 async def test_every_torn_page_is_refused_or_changes_no_receipt(path: Path) -> None:
     await fill(path, 12, sign_at=5)
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     await store.open()
     expected = [await store.read(origin, 0, 100) for origin in (ACME, ZETA)]
     await store.close()
@@ -142,7 +143,7 @@ async def test_every_torn_page_is_refused_or_changes_no_receipt(path: Path) -> N
     refused = 0
     for start in range(0, len(good), 4096):
         path.write_bytes(good[:start] + bytes(4096) + good[start + 4096 :])
-        store = SqliteStore(path)
+        store = SqliteStore(path, FixedVault())
         try:
             await store.open()
             found = [await store.read(origin, 0, 100) for origin in (ACME, ZETA)]
@@ -178,7 +179,7 @@ async def test_a_log_rewritten_from_its_start_differs_from_the_signed_root(tmp_p
     for path in (honest, forged):
         path.parent.mkdir()
     await fill(honest, 4, sign_at=2)
-    store = SqliteStore(forged)
+    store = SqliteStore(forged, FixedVault())
     fence = await store.open()
     for number in range(4):
         batch = grow(await store.head(ACME), [make_entry(f"forged {number}")], 1)
@@ -221,13 +222,13 @@ async def test_an_edited_row_is_refused(path: Path, sql: str, words: str) -> Non
     await expect_unusable(path, words)
 
 
-@pytest.mark.parametrize("column", ["salt", "body"])
+@pytest.mark.parametrize("column", ["key", "body"])
 async def test_an_edited_payload_is_refused_when_it_is_read(path: Path, column: str) -> None:
     await fill(path)
     edit(
         path, f"UPDATE payload SET {column} = zeroblob(32) WHERE id = (SELECT min(id) FROM payload)"
     )
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     await store.open()
     with pytest.raises(StoreUnusable, match=f"payload of {ACME}#0 was changed"):
         await store.read(ACME, 0, 10)
@@ -246,7 +247,7 @@ async def test_an_edited_payload_is_refused_when_it_is_read(path: Path, column: 
 async def test_a_damaged_index_is_rebuilt_from_the_frames(path: Path, sql: str) -> None:
     heads = await fill(path)
     assert edit(path, sql)
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     await store.open()
     assert await store.heads() == heads
     assert [r.seq for r in await store.read(ZETA, 0, 10)] == [0, 1, 2, 3, 4]
@@ -268,7 +269,7 @@ def files_limited_to(size_bytes: int) -> Generator[None, None, None]:
 
 async def test_after_a_failed_commit_the_object_is_dead_and_a_new_one_goes_on(path: Path) -> None:
     await fill(path, 1)
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     fence = await store.open()
     head = await store.head(ACME)
     big = grow(head, [make_entry("x" * 100_000)], fence.epoch)
@@ -278,7 +279,7 @@ async def test_after_a_failed_commit_the_object_is_dead_and_a_new_one_goes_on(pa
     for step in (store.commit(Commit(fence, (small,))), store.heads(), store.read(ACME, 0, 1)):
         with pytest.raises(StoreUnavailable, match="opened anew"):
             await step
-    again = SqliteStore(path)
+    again = SqliteStore(path, FixedVault())
     fence = await again.open()
     assert fence == Fence(3, 1)
     batch = grow(await again.head(ACME), [make_entry("x")], fence.epoch)
@@ -288,28 +289,28 @@ async def test_after_a_failed_commit_the_object_is_dead_and_a_new_one_goes_on(pa
 
 
 async def test_an_erased_payload_is_gone_from_the_file(path: Path) -> None:
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     fence = await store.open()
     secret = "the patient is called Alice"
     batch = grow(LogHead.empty(ACME), [make_entry(secret)], 1)
     fence = (await store.commit(Commit(fence, (batch,)))).fence
     why = attrs.evolve(make_entry("asked"), kind="erasure", ref=1)
     await store.commit(Commit(fence, (grow(batch.head, [why], 1),)))
-    await store.erase_payload(ACME, 1, 2)
+    assert not any(secret.encode() in data for data in snapshot(path.parent).values())
     await store.close()
     assert not any(secret.encode() in data for data in snapshot(path.parent).values())
 
 
 async def test_a_store_in_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="can't be opened"):
-        await SqliteStore(tmp_path / "none" / "ledger.sqlite").open()
+        await SqliteStore(tmp_path / "none" / "ledger.sqlite", FixedVault()).open()
 
 
 async def test_a_frame_that_vanishes_under_an_open_store_is_told_when_it_is_read(
     path: Path,
 ) -> None:
     await fill(path)
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     await store.open()
     edit(path, "DELETE FROM frame WHERE commit_no = 2")
     assert len(await store.read(ACME, 0, 2)) == 2
@@ -319,7 +320,7 @@ async def test_a_frame_that_vanishes_under_an_open_store_is_told_when_it_is_read
 
 
 async def test_a_store_is_opened_once(path: Path) -> None:
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     await store.open()
     with pytest.raises(InvalidInput, match="expected store to be not open yet"):
         await store.open()
@@ -330,7 +331,7 @@ async def test_a_crash_leaves_a_log_beside_the_file_and_the_next_opening_reads_i
     path: Path, tmp_path: Path
 ) -> None:
     heads = await fill(path, 2)
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     fence = await store.open()
     batch = grow(await store.head(ACME), [make_entry("late")], fence.epoch)
     await store.commit(Commit(fence, (batch,)))
@@ -339,7 +340,7 @@ async def test_a_crash_leaves_a_log_beside_the_file_and_the_next_opening_reads_i
     for name, data in snapshot(tmp_path).items():
         (crashed / name).write_bytes(data)
     await store.close()
-    again = SqliteStore(crashed / path.name)
+    again = SqliteStore(crashed / path.name, FixedVault())
     await again.open()
     assert await again.heads() == [batch.head, heads[1]]
     await again.close()

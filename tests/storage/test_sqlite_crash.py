@@ -11,6 +11,7 @@ import pytest
 
 from autonomics.receipts import verify
 from autonomics.storage.sqlite import SqliteStore
+from autonomics.testing.fixed_vault import FixedVault
 
 # Commits without end, and says each receipt on its standard output once it is acknowledged.
 WRITER = """
@@ -19,10 +20,11 @@ from pathlib import Path
 import trio
 from autonomics.receipts.store import Commit, Committed
 from autonomics.storage.sqlite import SqliteStore
+from autonomics.testing.fixed_vault import FixedVault
 from autonomics.testing.store_contract import grow, make_entry
 
 async def main():
-    store = SqliteStore(Path(sys.argv[1]))
+    store = SqliteStore(Path(sys.argv[1]), FixedVault())
     fence = await store.open()
     number = 0
     while True:
@@ -42,7 +44,7 @@ trio.run(main)
 
 
 async def read_all(path: Path) -> dict[str, str]:
-    store = SqliteStore(path)
+    store = SqliteStore(path, FixedVault())
     await store.open()
     found: dict[str, str] = {}
     for head in await store.heads():

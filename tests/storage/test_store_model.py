@@ -20,6 +20,7 @@ from autonomics.receipts.log import LogHead, Receipt
 from autonomics.receipts.store import Batch, Commit, Committed, Fence, Refused, Store
 from autonomics.storage.memory import MemoryMedium, MemoryStore
 from autonomics.storage.sqlite import SqliteStore
+from autonomics.testing.fixed_vault import FixedVault
 from autonomics.testing.store_contract import IDEM_KEY, grow, make_entry
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class SqliteMachine(StoreMachine):
         super().__init__()
 
     def make_store(self) -> Store:
-        return SqliteStore(self.folder / "ledger.sqlite")
+        return SqliteStore(self.folder / "ledger.sqlite", FixedVault())
 
     def teardown(self) -> None:
         super().teardown()

@@ -15,6 +15,7 @@ import attrs
 from autonomics.errors import Fenced, IdempotencyConflict, InvalidInput, LedgerError
 from autonomics.receipts.entry import Entry, hash_idem
 from autonomics.receipts.log import LogHead, Receipt, extend_head
+from autonomics.receipts.subject import find_subjects, hash_subject
 
 
 @attrs.frozen
@@ -29,14 +30,17 @@ class Fence:
 class Batch:
     """The receipts of one append to one log.
 
-    `idem` pairs a keyed hash with the seq that it leads to. `line_generation` is that of the
-    batch's intents, None if it has none.
+    `idem` pairs a keyed hash with the seq that it leads to, `subjects` the keyed hash of whom a
+    payload names with the payload's seq. `erases` are the receipts whose payloads go with this
+    commit. `line_generation` is that of the batch's intents, None if it has none.
     """
 
     expected_size: int
     head: LogHead
     receipts: tuple[Receipt, ...]
     idem: tuple[tuple[str, int], ...] = ()
+    subjects: tuple[tuple[bytes, int], ...] = ()
+    erases: tuple[int, ...] = ()
     line_generation: int | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -69,11 +73,18 @@ def make_batch(
         for raw in dict.fromkeys((entry.idem, *entry.further_idem))
         if raw is not None
     )
+    subjects = tuple(
+        (hash_subject(idem_key, subject), first + position)
+        for position, entry in enumerate(entries)
+        for subject in sorted(find_subjects(entry.payload))
+    )
     return Batch(
         expected_size=before.size,
         head=after,
         receipts=tuple(receipts),
         idem=idem,
+        subjects=subjects,
+        erases=tuple(e.ref for e in entries if e.kind == "erasure" and e.ref is not None),
         line_generation=generations.pop() if generations else None,
     )
 
@@ -168,12 +179,6 @@ def expect_range(start: int, limit: int) -> None:
         raise InvalidInput.expected("start and limit", "natural numbers", (start, limit))
 
 
-def expect_erasure(found: Sequence[Receipt], seq: int, erasure_seq: int) -> None:
-    """Refuse to erase what no erasure receipt names."""
-    if not found or (found[0].fields.kind, found[0].fields.ref) != ("erasure", seq):
-        raise InvalidInput.expected("erasure_seq", f"an erasure of receipt {seq}", erasure_seq)
-
-
 @attrs.frozen(kw_only=True)
 class KeyRecord:
     """An API key as stored: never the key, only its hash."""
@@ -208,7 +213,8 @@ class Store(Protocol):
     async def commit(self, commit: Commit) -> CommitResult:
         """Make batches durable, or refuse them one by one; Fenced when the fence is another's.
 
-        The commit number rises by one if any batch was taken, else nothing changes.
+        The commit number rises by one if any batch was taken, else nothing changes. An erasure
+        receipt and the end of the payload that it names are one step: no crash parts them.
         """
         ...
 
@@ -232,8 +238,8 @@ class Store(Protocol):
         """Seq of the receipt that a hashed idempotency key leads to."""
         ...
 
-    async def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
-        """Delete payload and salt; InvalidInput unless `erasure_seq` is an erasure of `seq`."""
+    async def find_subject(self, subject_hash: bytes) -> list[tuple[str, int]]:
+        """(origin, seq) of each payload that names a subject, in order; erased ones are gone."""
         ...
 
     async def save_checkpoint(self, note: bytes) -> None:

@@ -15,6 +15,7 @@ from autonomics.errors import DataFolderBusy, InvalidConfig
 LOCK_NAME = "lock"
 STORE_NAME = "ledger.sqlite"
 KEY_NAME = "signing-key"
+PAYLOAD_KEY_NAME = "keys/payload-key"
 SOCKET_NAME = "control.sock"
 
 
@@ -34,6 +35,11 @@ class DataFolder:
     def signing_key_path(self) -> Path:
         """Where the signing key's file is."""
         return self.path / KEY_NAME
+
+    @property
+    def payload_key_path(self) -> Path:
+        """Where the file of the key is that wraps the payloads' keys."""
+        return self.path / PAYLOAD_KEY_NAME
 
     def close(self) -> None:
         """Let go of the folder; nobody's number stays in it."""

@@ -34,9 +34,14 @@ class FrameBatch:
     leaves: list[bytes]
     idem: list[tuple[bytes, int]]
 
+    @staticmethod
+    def first_id(commit: int) -> int:
+        """Row number of a commit's first payload."""
+        return commit << PLACE_BITS
+
     def payload_id(self, commit: int, seq: int) -> int:
         """Row number of a receipt's payload."""
-        return commit << PLACE_BITS | self.place + seq - self.first_seq
+        return self.first_id(commit) | self.place + seq - self.first_seq
 
 
 Row = tuple[int, int, list[bytes], list[tuple[bytes, int]]]
@@ -61,6 +66,13 @@ class Frame:
         for row in self.rows:
             yield _shape(row, place)
             place += len(row[2])
+
+    def find(self, place: int) -> tuple[int, int]:
+        """(log id, seq) of the receipt at a place of this frame."""
+        for batch in self.batches():
+            if batch.place <= place < batch.place + len(batch.leaves):
+                return batch.log_id, batch.first_seq + place - batch.place
+        raise StoreUnusable(f"frame {self.commit} has no receipt at place {place}")
 
 
 def _shape(row: Row, place: int) -> FrameBatch:

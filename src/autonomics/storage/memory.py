@@ -18,7 +18,6 @@ from autonomics.receipts.store import (
     Committed,
     Fence,
     KeyRecord,
-    expect_erasure,
     expect_range,
     refuse_batch,
 )
@@ -29,6 +28,7 @@ class _Log:
     head: LogHead
     receipts: list[Receipt] = attrs.Factory(list[Receipt])
     idem: dict[str, int] = attrs.Factory(dict[str, int])
+    subjects: set[tuple[bytes, int]] = attrs.Factory(set[tuple[bytes, int]])
     checkpoints: dict[int, bytes] = attrs.Factory(dict[int, bytes])
 
 
@@ -88,6 +88,10 @@ class MemoryStore:
         log.head = batch.head
         log.receipts.extend(batch.receipts)
         log.idem.update(batch.idem)
+        log.subjects.update(batch.subjects)
+        for seq in batch.erases:
+            log.receipts[seq] = attrs.evolve(log.receipts[seq], salt=None, payload=None)
+            log.subjects = {row for row in log.subjects if row[1] != seq}
         medium.logs[batch.origin] = log
         return Committed(batch.head)
 
@@ -119,12 +123,14 @@ class MemoryStore:
         log = self._opened().logs.get(origin)
         return None if log is None else log.idem.get(idem_hash)
 
-    async def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
-        """Forget payload and salt."""
-        self._owned()
-        expect_erasure(await self.read(origin, max(erasure_seq, 0), 1), seq, erasure_seq)
-        receipts = self._medium.logs[origin].receipts
-        receipts[seq] = attrs.evolve(receipts[seq], salt=None, payload=None)
+    async def find_subject(self, subject_hash: bytes) -> list[tuple[str, int]]:
+        """(origin, seq) of each payload that names a subject."""
+        return sorted(
+            (origin, seq)
+            for origin, log in self._opened().logs.items()
+            for hashed, seq in log.subjects
+            if hashed == subject_hash
+        )
 
     async def save_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint."""

@@ -16,17 +16,19 @@ import trio
 
 from autonomics.receipts.log import LogHead, Receipt
 from autonomics.receipts.store import Commit, CommitResult, Fence, KeyRecord
+from autonomics.receipts.vault import KeyVault
+from autonomics.storage.seal import Sealer
 from autonomics.storage.sqlite_file import StoreFile
 
 T = TypeVar("T")
 
 
 class SqliteStore:
-    """`Store` over one file, which `open` creates if there is none."""
+    """`Store` over one file, which `open` creates if there is none; `vault` guards its payloads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vault: KeyVault) -> None:
         self._limiter = trio.CapacityLimiter(1)
-        self._file = StoreFile(path)
+        self._file = StoreFile(path, Sealer(vault))
 
     async def _run(self, job: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(job, limiter=self._limiter)
@@ -68,9 +70,9 @@ class SqliteStore:
         """Seq that a key leads to."""
         return await self._run(partial(self._file.find_idem, origin, idem_hash))
 
-    async def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
-        """Delete payload and salt; the pages are overwritten."""
-        await self._run(partial(self._file.erase_payload, origin, seq, erasure_seq))
+    async def find_subject(self, subject_hash: bytes) -> list[tuple[str, int]]:
+        """(origin, seq) of each payload that names a subject."""
+        return await self._run(partial(self._file.find_subject, subject_hash))
 
     async def save_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint, for ever."""

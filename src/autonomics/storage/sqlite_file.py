@@ -24,11 +24,13 @@ from autonomics.receipts.store import (
     CommitResult,
     Fence,
     KeyRecord,
-    expect_erasure,
     expect_range,
 )
-from autonomics.storage.frame import MAX_RECEIPTS, Frame, FrameBatch, decode_frame
-from autonomics.storage.sqlite_recovery import rebuild_indexes, recover
+from autonomics.storage.erasure import drain_log, erase_row, find_row_id
+from autonomics.storage.frame import MAX_RECEIPTS, PLACE_BITS, Frame, FrameBatch, decode_frame
+from autonomics.storage.seal import SealedRow, Sealer
+from autonomics.storage.sqlite_migration import finish_migration
+from autonomics.storage.sqlite_recovery import Recovered, rebuild_indexes, recover
 from autonomics.storage.sqlite_schema import check_header, create_file, open_for_writing
 from autonomics.storage.sqlite_transaction import CommitWriter, transaction
 
@@ -38,8 +40,10 @@ T = TypeVar("T")
 class StoreFile:
     """One file and its one connection; never used by two threads at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealer: Sealer) -> None:
         self._path = path
+        self._sealer = sealer
+        self._must_drain = False
         self._connection: sqlite3.Connection | None = None
         self._failure = "the store is not open"
         self._fence = Fence(0, 0)
@@ -57,25 +61,37 @@ class StoreFile:
             raise InvalidInput.expected("store", "not open yet", str(self._path))
         try:
             if not check_header(self._path):
-                create_file(self._path)
+                create_file(self._path, self._sealer.vault_id)
+            finish_migration(self._path)
             recovered = recover(self._path)
+            self._expect_vault(recovered.vault_id)
             self._log_ids, self._heads = recovered.log_ids, recovered.heads
             self._connection = open_for_writing(self._path)
-            self._fence = self._take_over(
-                Fence(recovered.epoch, recovered.commit), indexes_hold=recovered.indexes_hold
-            )
+            self._fence = self._take_over(recovered)
+            drain_log(self._connection)
         except (sqlite3.Error, OSError, Fenced) as error:
             self._die(error)
             raise StoreUnavailable(f"{self._path} can't be opened: {error}") from error
         return self._fence
 
-    def _take_over(self, proven: Fence, *, indexes_hold: bool) -> Fence:
+    def _expect_vault(self, bound_to: str | None) -> None:
+        if bound_to != self._sealer.vault_id:
+            raise StoreUnusable(
+                f"{self._path} has payloads under key {bound_to}, the key here is"
+                f" {self._sealer.vault_id}: put the right one back from its own backup"
+            )
+
+    def _take_over(self, recovered: Recovered) -> Fence:
+        """Raise the epoch; finish what an earlier opening left undone."""
+        proven = Fence(recovered.epoch, recovered.commit)
         connection = self._open_connection()
         with transaction(connection, proven.epoch) as found:
             if found != proven:
                 raise Fenced("another writer is at work")
-            if not indexes_hold:
+            if not recovered.indexes_hold:
                 rebuild_indexes(self._path, connection)
+            for log_id, seq in recovered.erasures:
+                erase_row(connection, find_row_id(connection, log_id, seq))
             connection.execute("UPDATE fence SET epoch = epoch + 1")
             (row,) = connection.execute("SELECT line_generation FROM fence").fetchall()
             self._line_generation = row[0]
@@ -129,17 +145,15 @@ class StoreFile:
         if commit.fence.epoch != self._fence.epoch:
             self._open_connection()
             raise Fenced(f"the commit names {commit.fence}, this store is at {self._fence}")
-        writer = CommitWriter(self._heads, self._log_ids, self._line_generation)
+        writer = CommitWriter(self._heads, self._log_ids, self._line_generation, self._sealer)
         self._fence = self._guard(lambda connection: writer.write(connection, commit))
         self._heads.update(writer.new_heads)
         self._log_ids.update(writer.new_log_ids)
+        self._must_drain |= writer.has_erased
+        if self._must_drain:
+            # The rows are gone for good; the log's old pages go now, or once its reader is done.
+            self._must_drain = not self._guard(drain_log)
         return CommitResult(self._fence, tuple(writer.results))
-
-    def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
-        """Delete payload and salt of a receipt that an erasure receipt names."""
-        expect_erasure(self.read(origin, max(erasure_seq, 0), 1), seq, erasure_seq)
-        ((commit, batch),) = self._batches(origin, seq, seq + 1)
-        self._write("DELETE FROM payload WHERE id = ?", batch.payload_id(commit, seq))
 
     def save_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint that agrees with the log."""
@@ -212,21 +226,30 @@ class StoreFile:
             for offset, leaf in enumerate(batch.leaves):
                 seq = batch.first_seq + offset
                 if start <= seq < end:
-                    found = payloads.get(batch.payload_id(commit, seq), (None, None))
-                    receipt = Receipt(origin, seq, leaf, verify.leaf_hash(leaf), *found)
-                    self._check_payload(receipt)
-                    receipts.append(receipt)
+                    sealed = payloads.get(batch.payload_id(commit, seq))
+                    receipts.append(self._receipt(origin, seq, leaf, sealed))
         return receipts
 
-    def _read_payloads(
-        self, commit: int, batch: FrameBatch
-    ) -> dict[int, tuple[bytes | None, bytes | None]]:
+    def _read_payloads(self, commit: int, batch: FrameBatch) -> dict[int, SealedRow]:
         first = batch.payload_id(commit, batch.first_seq)
-        sql = "SELECT id, salt, body FROM payload WHERE id BETWEEN ? AND ?"
-        rows = self._guard(
-            lambda connection: connection.execute(sql, (first, first + len(batch.leaves) - 1))
+        sql = "SELECT id, key, body FROM payload WHERE id BETWEEN ? AND ?"
+        rows: list[SealedRow] = self._guard(
+            lambda connection: connection.execute(
+                sql, (first, first + len(batch.leaves) - 1)
+            ).fetchall()
         )
-        return {number: (salt, body) for number, salt, body in rows}
+        return {row[0]: row for row in rows}
+
+    def _receipt(self, origin: str, seq: int, leaf: bytes, sealed: SealedRow | None) -> Receipt:
+        hashed = verify.leaf_hash(leaf)
+        if sealed is None:
+            return Receipt(origin, seq, leaf, hashed, None, None)
+        opened = self._sealer.open(sealed)
+        if opened is None:
+            raise StoreUnusable(f"{self._path}: the payload of {origin}#{seq} was changed or torn")
+        receipt = Receipt(origin, seq, leaf, hashed, *opened)
+        self._check_payload(receipt)
+        return receipt
 
     def _check_payload(self, receipt: Receipt) -> None:
         if receipt.salt is None or receipt.payload is None:
@@ -277,6 +300,17 @@ class StoreFile:
         sql = "SELECT seq FROM idem WHERE log_id = ? AND hash = ?"
         rows = self._query(sql, self._log_ids.get(origin), bytes.fromhex(idem_hash))
         return int(str(rows[0][0])) if rows else None
+
+    def find_subject(self, subject_hash: bytes) -> list[tuple[str, int]]:
+        """(origin, seq) of each payload that names a subject."""
+        rows = self._query("SELECT payload_id FROM subject WHERE hash = ?", subject_hash)
+        origins = {log_id: origin for origin, log_id in self._log_ids.items()}
+        found: list[tuple[str, int]] = []
+        for (row_id,) in rows:
+            assert isinstance(row_id, int)
+            log_id, seq = self._load_frame(row_id >> PLACE_BITS).find(row_id % MAX_RECEIPTS)
+            found.append((origins[log_id], seq))
+        return sorted(found)
 
     def latest_checkpoint(self, origin: str) -> bytes | None:
         """The checkpoint of the largest size."""

@@ -7,6 +7,7 @@ lost or changed a receipt is evidence. Only the two indexes are rebuilt.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,12 @@ from autonomics.errors import InvalidInput, StoreUnusable
 from autonomics.receipts.checkpoint import parse_checkpoint
 from autonomics.receipts.log import LogHead, extend_head
 from autonomics.storage.frame import Frame, FrameBatch, decode_frame
-from autonomics.storage.sqlite_schema import check_schema, open_for_reading
+from autonomics.storage.sqlite_schema import (
+    SCHEMA_VERSION,
+    VAULT_META,
+    check_schema,
+    open_for_reading,
+)
 
 
 @attrs.frozen
@@ -29,14 +35,17 @@ class Recovered:
     log_ids: dict[str, int]
     heads: dict[str, LogHead]
     indexes_hold: bool
+    vault_id: str | None
+    erasures: list[tuple[int, int]]
+    """(log id, seq) of each payload that an erasure receipt names."""
 
 
-def recover(path: Path) -> Recovered:
+def recover(path: Path, schema: int = SCHEMA_VERSION) -> Recovered:
     """Prove the file, read-only; StoreUnusable says in one line what is wrong."""
     try:
         connection = open_for_reading(path)
         try:
-            check_schema(path, connection)
+            check_schema(path, connection, schema)
             return _Scan(path, connection).run()
         finally:
             connection.close()
@@ -46,9 +55,10 @@ def recover(path: Path) -> Recovered:
         raise StoreUnusable(f"{path} is corrupted: {error}") from error
 
 
-def read_frames(path: Path, connection: sqlite3.Connection) -> Iterator[Frame]:
-    """All frames, commit numbers ascending."""
-    rows = connection.execute("SELECT commit_no, body, digest FROM frame ORDER BY commit_no")
+def read_frames(path: Path, connection: sqlite3.Connection, first: int = 0) -> Iterator[Frame]:
+    """All frames from a commit on, commit numbers ascending."""
+    sql = "SELECT commit_no, body, digest FROM frame WHERE commit_no >= ? ORDER BY commit_no"
+    rows = connection.execute(sql, (first,))
     for commit, body, digest in rows:
         try:
             frame = decode_frame(commit, body, digest)
@@ -88,6 +98,7 @@ class _Scan:
         # Sums of the hashes of all index rows: equal sums, equal sets, in memory that stays flat.
         self._spans = 0
         self._idem = 0
+        self._erasures: list[tuple[int, int]] = []
 
     def run(self) -> Recovered:
         fence = self._connection.execute("SELECT epoch, commit_no FROM fence").fetchone()
@@ -108,7 +119,20 @@ class _Scan:
         self._expect_all_roots_seen()
         heads = {head.origin: head for head in self._heads.values()}
         log_ids = {head.origin: log_id for log_id, head in self._heads.items()}
-        return Recovered(epoch, commit, log_ids, heads, self._indexes_hold())
+        return Recovered(
+            epoch,
+            commit,
+            log_ids,
+            heads,
+            self._indexes_hold(),
+            self._vault_id(),
+            self._erasures,
+        )
+
+    def _vault_id(self) -> str | None:
+        sql = "SELECT value FROM meta WHERE name = ?"
+        row = self._connection.execute(sql, (VAULT_META,)).fetchone()
+        return None if row is None else bytes(row[0]).decode(errors="replace")
 
     def _read_roots(self) -> dict[int, dict[int, bytes]]:
         """The signed root of each log by size."""
@@ -130,6 +154,10 @@ class _Scan:
             raise StoreUnusable(f"{self._path}: frame {frame.commit} names an unknown log")
         self._spans += hash((batch.log_id, batch.first_seq, frame.commit, position))
         self._idem += sum(hash((batch.log_id, hashed, seq)) for hashed, seq in batch.idem)
+        # A quote inside a string is escaped, so only an erasure has these bytes.
+        for leaf in batch.leaves:
+            if b'"kind":"erasure"' in leaf:
+                self._erasures.append((batch.log_id, json.loads(leaf)["ref"]))
         roots = self._roots[batch.log_id]
         sizes = [size for size in roots if head.size < size < head.size + len(batch.leaves)]
         leaves = iter(batch.leaves)

@@ -10,11 +10,13 @@ from pathlib import Path
 from autonomics.errors import StoreUnusable
 
 APPLICATION_ID = 0x41544E4D  # "ATNM"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+VAULT_META = "payload_key"
 
-# `frame` is the truth; `span` and `idem` are indexes over it; a payload stands in a row of its own
-# so that it can be erased. `log` gives each origin a short number.
-TABLES = (
+# `frame` is the truth; `span` and `idem` are indexes over it; a payload stands in a row of its own,
+# with its wrapped key, so that it can be erased; `subject` says whom it names, as long as it is
+# there. `log` gives each origin a short number.
+_SHARED_TABLES = (
     (
         "CREATE TABLE fence (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL,"
         " commit_no INTEGER NOT NULL, line_generation INTEGER NOT NULL) STRICT"
@@ -29,7 +31,6 @@ TABLES = (
         " commit_no INTEGER NOT NULL, position INTEGER NOT NULL,"
         " PRIMARY KEY (log_id, first_seq)) STRICT, WITHOUT ROWID"
     ),
-    "CREATE TABLE payload (id INTEGER PRIMARY KEY, salt BLOB NOT NULL, body BLOB NOT NULL) STRICT",
     (
         "CREATE TABLE idem (log_id INTEGER NOT NULL, hash BLOB NOT NULL, seq INTEGER NOT NULL,"
         " PRIMARY KEY (log_id, hash)) STRICT, WITHOUT ROWID"
@@ -44,6 +45,25 @@ TABLES = (
     ),
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
 )
+TABLES = (
+    *_SHARED_TABLES,
+    ("CREATE TABLE payload (id INTEGER PRIMARY KEY, key BLOB NOT NULL, body BLOB NOT NULL) STRICT"),
+    (
+        "CREATE TABLE subject (hash BLOB NOT NULL, payload_id INTEGER NOT NULL,"
+        " PRIMARY KEY (hash, payload_id)) STRICT, WITHOUT ROWID"
+    ),
+)
+# What earlier versions wrote: they are read to be migrated, and never written.
+TABLES_OF = {
+    1: (
+        *_SHARED_TABLES,
+        (
+            "CREATE TABLE payload (id INTEGER PRIMARY KEY, salt BLOB NOT NULL, body BLOB NOT NULL)"
+            " STRICT"
+        ),
+    ),
+    SCHEMA_VERSION: TABLES,
+}
 
 
 def check_header(path: Path) -> bool:
@@ -66,6 +86,26 @@ def check_header(path: Path) -> bool:
     return True
 
 
+def read_version(path: Path) -> int:
+    """Return the schema of a store's file, which may be an earlier version's."""
+    try:
+        check_header(path)
+    except OldStore as error:
+        return error.version
+    return SCHEMA_VERSION
+
+
+class OldStore(StoreUnusable):
+    """The file is ours, and an earlier version's."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(
+            f"{path} has schema {version}, this program writes {SCHEMA_VERSION}:"
+            f" run `autonomics store migrate` first"
+        )
+        self.version = version
+
+
 def check_marks(path: Path, application: int, version: int) -> None:
     """Compare the marks that the file carries with ours."""
     if application != APPLICATION_ID:
@@ -74,26 +114,32 @@ def check_marks(path: Path, application: int, version: int) -> None:
         raise StoreUnusable(
             f"{path} has schema {version}, this program knows up to {SCHEMA_VERSION}: upgrade it"
         )
-    if version != SCHEMA_VERSION:
+    if version not in TABLES_OF:
         raise StoreUnusable(f"{path} has schema {version}, which no release ever wrote")
+    if version != SCHEMA_VERSION:
+        raise OldStore(path, version)
 
 
-def check_schema(path: Path, connection: sqlite3.Connection) -> None:
-    """Hold marks, tables and page structure to what we wrote."""
+def check_schema(path: Path, connection: sqlite3.Connection, schema: int = SCHEMA_VERSION) -> None:
+    """Hold marks, tables and page structure to what we wrote, or an earlier version did."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    check_marks(path, application, version)
+    if (application, version) != (APPLICATION_ID, schema):
+        check_marks(path, application, version)
     rows = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
     found = {sql for (sql,) in rows}
-    if difference := found.symmetric_difference(TABLES):
+    if difference := found.symmetric_difference(TABLES_OF[schema]):
         raise StoreUnusable(f"{path} has another schema: {min(difference)[:60]!r}")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if result != "ok":
         raise StoreUnusable(f"{path} is corrupted: {' '.join(result.split())}")
 
 
-def create_file(path: Path) -> None:
-    """Make the file, readable by its owner alone, with its tables, in one transaction."""
+def create_file(path: Path, vault_id: str) -> None:
+    """Make the file, readable by its owner alone, with its tables, in one transaction.
+
+    It is bound to the vault that its payloads' keys are wrapped under.
+    """
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, isolation_level=None)
     try:
@@ -103,14 +149,15 @@ def create_file(path: Path) -> None:
         for table in TABLES:
             connection.execute(table)
         connection.execute("INSERT INTO fence VALUES (1, 0, 0, 0)")
+        connection.execute("INSERT INTO meta VALUES (?, ?)", (VAULT_META, vault_id.encode()))
         connection.execute("COMMIT")
     finally:
         connection.close()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    # A new file's name is durable only when its folder is.
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a new file's name is only when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

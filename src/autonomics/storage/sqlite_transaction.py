@@ -17,7 +17,9 @@ from autonomics.receipts.store import (
     Refused,
     refuse_batch,
 )
+from autonomics.storage.erasure import erase_row, find_row_id
 from autonomics.storage.frame import FrameBatch, encode_frame
+from autonomics.storage.seal import Sealer
 from autonomics.storage.sqlite_recovery import write_indexes
 
 
@@ -42,7 +44,11 @@ class CommitWriter:
     """Writes the batches that fit, in one transaction; keeps what memory has to take over after."""
 
     def __init__(
-        self, heads: Mapping[str, LogHead], log_ids: Mapping[str, int], line_generation: int
+        self,
+        heads: Mapping[str, LogHead],
+        log_ids: Mapping[str, int],
+        line_generation: int,
+        sealer: Sealer,
     ) -> None:
         self.new_heads: dict[str, LogHead] = {}
         self.new_log_ids: dict[str, int] = {}
@@ -50,8 +56,13 @@ class CommitWriter:
         self._heads = heads
         self._log_ids = log_ids
         self._line_generation = line_generation
+        self._sealer = sealer
+        self.has_erased = False
         self._frame: list[FrameBatch] = []
-        self._payloads: list[tuple[int, bytes | None, bytes | None]] = []
+        self._payloads: list[tuple[int, bytes, bytes]] = []
+        self._subjects: list[tuple[bytes, int]] = []
+        self._erases: list[tuple[int, int]] = []
+        self._count = 0
 
     def write(self, connection: sqlite3.Connection, commit: Commit) -> Fence:
         """Return the new fence, which is the old one if every batch was refused."""
@@ -70,7 +81,12 @@ class CommitWriter:
             connection.execute(
                 "INSERT INTO frame VALUES (?, ?, ?)", (following.commit, body, digest)
             )
-            connection.executemany("INSERT INTO payload VALUES (?, ?, ?)", self._payloads)
+            sealed = self._sealer.seal(self._payloads)
+            connection.executemany("INSERT INTO payload VALUES (?, ?, ?)", sealed)
+            connection.executemany("INSERT INTO subject VALUES (?, ?)", self._subjects)
+            for log_id, seq in self._erases:
+                self.has_erased = True
+                erase_row(connection, find_row_id(connection, log_id, seq))
             connection.execute("UPDATE fence SET commit_no = ?", (following.commit,))
         return following
 
@@ -103,14 +119,20 @@ class CommitWriter:
         row = FrameBatch(
             log_id,
             batch.expected_size,
-            len(self._payloads),
+            self._count,
             [receipt.leaf for receipt in batch.receipts],
             [(bytes.fromhex(hashed), seq) for hashed, seq in batch.idem],
         )
         write_indexes(connection, fence.commit, len(self._frame), row)
         self._frame.append(row)
+        self._count += len(row.leaves)
         self._payloads.extend(
             (row.payload_id(fence.commit, receipt.seq), receipt.salt, receipt.payload)
             for receipt in batch.receipts
+            if receipt.salt is not None and receipt.payload is not None
         )
+        self._subjects.extend(
+            (hashed, row.payload_id(fence.commit, seq)) for hashed, seq in batch.subjects
+        )
+        self._erases.extend((log_id, seq) for seq in batch.erases)
         self.new_heads[batch.origin] = batch.head

@@ -144,10 +144,10 @@ class FaultyStore:
         await self._reach()
         return await self._inner.find_idem(origin, idem_hash)
 
-    async def erase_payload(self, origin: str, seq: int, erasure_seq: int) -> None:
-        """Forget payload and salt."""
+    async def find_subject(self, subject_hash: bytes) -> list[tuple[str, int]]:
+        """Where a subject is named."""
         await self._reach()
-        await self._inner.erase_payload(origin, seq, erasure_seq)
+        return await self._inner.find_subject(subject_hash)
 
     async def save_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint."""

@@ -46,6 +46,7 @@ from autonomics.receipts.store import (
     deployment_idem_key,
     make_batch,
 )
+from autonomics.receipts.subject import hash_subject
 
 ACME = "ledger.example/t/acme"
 ZETA = "ledger.example/t/zeta"
@@ -338,23 +339,51 @@ class StoreContract:
             await raised_by(LogForked, store.save_checkpoint(note))
         assert await store.latest_checkpoint(ACME) is None
 
-    async def test_a_payload_is_erased_only_where_an_erasure_receipt_names_it(self) -> None:
+    async def test_a_payload_ends_with_the_commit_of_the_erasure_that_names_it(self) -> None:
         store, fence = await self.opened()
         fence = (await self.put(store, fence, ACME, [make_entry("secret"), make_entry("b")])).fence
-        await raised_by(InvalidInput, store.erase_payload(ACME, 1, 2))
-        await raised_by(InvalidInput, store.erase_payload(ACME, 1, 99))
-        fence = (
-            await self.put(store, fence, ACME, [make_entry("why", kind="erasure", ref=1)])
-        ).fence
-        await raised_by(InvalidInput, store.erase_payload(ACME, 2, 3))
         leaves = [r.leaf for r in await store.read(ACME, 0, 10)]
-        await store.erase_payload(ACME, 1, 3)
+        erasure = make_entry("why", kind="erasure", ref=1)
+        fence = (await self.put(store, fence, ACME, [erasure])).fence
+        leaves.append((await store.read(ACME, 3, 1))[0].leaf)
+        assert await self.texts(store, ACME) == ["erased", "b", "why"]
+        await self.put(store, fence, ACME, [erasure])  # again: it changes nothing
+        leaves.append((await store.read(ACME, 4, 1))[0].leaf)
         await store.close()
         again, _ = await self.opened()
-        assert await self.texts(again, ACME) == ["erased", "b", "why"]
+        assert await self.texts(again, ACME) == ["erased", "b", "why", "why"]
         receipts: list[Receipt] = await again.read(ACME, 0, 10)
         assert receipts[1].salt is None
         assert [r.leaf for r in receipts] == leaves
+
+    async def test_a_refused_erasure_erases_nothing(self) -> None:
+        store, fence = await self.opened()
+        fence = (await self.put(store, fence, ACME, [make_entry("secret", idem="a")])).fence
+        erasure = make_entry("why", kind="erasure", ref=1, idem="a")
+        refused = self.only(await self.put(store, fence, ACME, [erasure]))
+        assert isinstance(refused, Refused)
+        assert await self.texts(store, ACME) == ["secret"]
+
+    async def test_an_erasure_may_name_a_receipt_of_its_own_commit(self) -> None:
+        store, fence = await self.opened()
+        entries = [make_entry("secret"), make_entry("why", kind="erasure", ref=1)]
+        await self.put(store, fence, ACME, entries)
+        assert await self.texts(store, ACME) == ["erased", "why"]
+
+    async def test_whom_payloads_name_is_found_until_they_are_erased(self) -> None:
+        store, fence = await self.opened()
+        alice, bob = (hash_subject(IDEM_KEY, f"{name}@example.com") for name in ("alice", "bob"))
+        both = make_entry("Alice@example.com and bob@example.com")
+        fence = (await self.put(store, fence, ACME, [make_entry("nobody"), both])).fence
+        fence = (await self.put(store, fence, ZETA, [make_entry("<alice@example.com>")])).fence
+        assert await store.find_subject(alice) == [(ACME, 2), (ZETA, 1)]
+        assert await store.find_subject(bob) == [(ACME, 2)]
+        assert await store.find_subject(hash_subject(IDEM_KEY, "carol@example.com")) == []
+        await self.put(store, fence, ACME, [make_entry("why", kind="erasure", ref=2)])
+        await store.close()
+        again, _ = await self.opened()
+        assert await again.find_subject(alice) == [(ZETA, 1)]
+        assert await again.find_subject(bob) == []
 
     async def test_key_records_are_kept_and_replaced_by_id(self) -> None:
         store, _ = await self.opened()
@@ -398,6 +427,7 @@ class StoreContract:
             store.head(ACME),
             store.read(ACME, 0, 1),
             store.find_idem(ACME, "00"),
+            store.find_subject(bytes(32)),
             store.latest_checkpoint(ACME),
             store.line_generation(),
             store.keys(),
