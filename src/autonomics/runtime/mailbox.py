@@ -318,8 +318,7 @@ class Mailbox:
 
     def _set_limit(self) -> None:
         # While senders wait there is no room for anybody else, who would overtake them.
-        is_shut = self._waiting or self._is_dropping
-        self.limit = -1 if is_shut else self.spec.room + self.infos
+        self.limit = -1 if self._waiting else self.spec.room + self.infos
 
     @property
     def _taken(self) -> int:
@@ -336,7 +335,8 @@ class Mailbox:
     def _forget_looks(self) -> None:
         # What was looked at before the oldest message came: it has come since.
         while self._looks and self._looks[0][0] <= self._taken:
-            self._since_s = self._looks.popleft()[1]
+            # It may have fallen asleep since, and been woken by the oldest that is here now.
+            self._since_s = max(self._since_s, self._looks.popleft()[1])
 
     def _oldest_age_s(self) -> float:
         if not self.queue:
