@@ -334,8 +334,9 @@ def test_a_setup_that_fails_raises_in_the_host_and_leaves_nothing() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 10])
-def test_a_start_is_cancelled_with_the_host_at_any_moment(steps: int) -> None:
+def test_a_start_is_cancelled_with_the_host_at_any_moment(steps: int, times: int) -> None:
     async def setup(_: Runtime) -> None:
         with trio.CancelScope(shield=True):
             await trio.testing.wait_all_tasks_blocked()
@@ -350,7 +351,7 @@ def test_a_start_is_cancelled_with_the_host_at_any_moment(steps: int) -> None:
         task = asyncio.create_task(host(bridge))
         for _ in range(steps):
             await asyncio.sleep(0)
-        for _ in range(2):  # the second has nothing to hurry yet
+        for _ in range(times):
             task.cancel()
             await asyncio.sleep(0)
         with pytest.raises(asyncio.CancelledError):

@@ -44,6 +44,7 @@ from autonomics.runtime import (
     run_in_host,
     tracing,
 )
+from autonomics.runtime.embedding import HostedTree
 from autonomics.supervisors import ChildSpec, Supervisor
 
 
@@ -161,15 +162,16 @@ def test_what_still_waits_when_the_tree_is_stopped_hears_of_it() -> None:
         portal.cast("doer", 1)
 
 
+def is_usable(_: HostedTree) -> None:
+    """Say so of every tree."""
+
+
 def test_a_call_that_loses_the_race_with_the_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_in_thread(make_setup([])) as portal:
         pass
 
     # The tree was open when it was asked, and closed when the call set out.
-    def is_usable(_: object) -> None:
-        return
-
-    monkeypatch.setattr("autonomics.runtime.embedding.HostedTree.check_usable", is_usable)
+    monkeypatch.setattr(HostedTree, "check_usable", is_usable)
     with pytest.raises(RuntimeUnusable, match="closed"):
         portal.call("doer", Do(answer))
 
@@ -345,7 +347,10 @@ def test_a_function_with_tasks_of_its_own_hears_of_the_end_too() -> None:
             wait.result(30)
 
 
-def test_a_call_that_sets_out_during_the_stop_says_so() -> None:
+@pytest.mark.parametrize("is_asked_before", [True, False])
+def test_a_call_that_sets_out_during_the_stop_says_so(
+    monkeypatch: pytest.MonkeyPatch, *, is_asked_before: bool
+) -> None:
     stopping, tried = threading.Event(), threading.Event()
 
     class Slow(Doer):
@@ -355,6 +360,8 @@ def test_a_call_that_sets_out_during_the_stop_says_so() -> None:
 
     def try_it() -> None:
         stopping.wait(30)
+        if is_asked_before:  # the tree was open when the call asked, and not when it arrived
+            monkeypatch.setattr(HostedTree, "check_usable", is_usable)
         try:
             portal.call("doer", Do(answer))
         finally:

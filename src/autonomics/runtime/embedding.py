@@ -139,9 +139,8 @@ class HostedTree:
 
     def hurry(self) -> None:
         """Cancel what an ordered stop still waits for."""
-        if self._runtime is not None:
-            for ref in self._runtime.living():
-                ref.kill("the host would not wait for the ordered stop")
+        for ref in self.runtime.living():
+            ref.kill("the host would not wait for the ordered stop")
 
     def check_usable(self) -> None:
         """Raise RuntimeUnusable in a forked process and unless open, ActorDied if a root died."""

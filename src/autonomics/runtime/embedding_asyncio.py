@@ -109,8 +109,6 @@ class AsyncioBridge:
         self._context = contextvars.copy_context()
         self._loop = asyncio.get_running_loop()
         self._done = self._loop.create_future()
-        self._keeper = self._keep()
-        await anext(self._keeper)
         serving: asyncio.Future[None] = self._loop.create_future()
         trio.lowlevel.start_guest_run(
             self._tree.serve,
@@ -120,6 +118,8 @@ class AsyncioBridge:
             host_uses_signal_set_wakeup_fd=True,
             done_callback=self._end,
         )
+        self._keeper = self._keep()
+        await anext(self._keeper)
         try:
             either: set[asyncio.Future[Any]] = {serving, self._done}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -175,7 +175,7 @@ class AsyncioBridge:
 
     def _end(self, outcome: Outcome[None]) -> None:
         self._tree.note_down()
-        for errand in self._errands:  # there are some only if trio itself broke down
+        for errand in self._errands:  # pragma: no cover - trio broke down: tested in a process
             errand.finish(Error(self._tree.explain()))
         self._done.set_result(outcome)
 

@@ -143,10 +143,11 @@ class ThreadPortal:
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the host
             self._failure = error
         self._tree.note_down()
-        # Whoever waits for one of these waits in vain. Answers are left only if trio broke down.
-        self._serving.cancel()
+        self._serving.cancel()  # whoever waits for the start waits in vain
         self._token.cancel()
-        for answer in tuple(self._answers):
+        for answer in tuple(
+            self._answers
+        ):  # pragma: no cover - trio broke down: tested in a process
             answer.cancel()
 
     async def _serve(self) -> None:
