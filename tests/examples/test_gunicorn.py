@@ -49,10 +49,12 @@ def read_workers(server: ServerProcess, count: int = 2) -> list[int]:
     return [int(number) for number in server.wait_for(r"ready: (\d+)", count)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("args", [(), ("--preload",)])
+@pytest.mark.parametrize(
+    ("number", "args"),
+    [(signal.SIGTERM, ()), (signal.SIGTERM, ("--preload",)), (signal.SIGINT, ())],
+)
 def test_each_worker_opens_its_tree_after_the_fork_and_closes_it_at_its_exit(
-    gunicorn: Gunicorn, args: tuple[str, ...], number: int
+    gunicorn: Gunicorn, number: int, args: tuple[str, ...]
 ) -> None:
     with serving(gunicorn(BY_HOOKS, *args)) as server:
         read_workers(server)
@@ -63,11 +65,8 @@ def test_each_worker_opens_its_tree_after_the_fork_and_closes_it_at_its_exit(
         assert not server.count("Traceback")
 
 
-@pytest.mark.parametrize("args", [(), ("--preload",)])
-def test_without_hooks_a_worker_opens_it_on_first_use(
-    gunicorn: Gunicorn, args: tuple[str, ...]
-) -> None:
-    with serving(gunicorn(ON_FIRST_USE, *args)) as server:
+def test_without_hooks_a_worker_opens_it_on_first_use(gunicorn: Gunicorn) -> None:
+    with serving(gunicorn(ON_FIRST_USE, "--preload")) as server:
         read_workers(server)
         assert server.ask("POST", "/take/1") == (200, {"left": 9})
         assert server.stop() == 0

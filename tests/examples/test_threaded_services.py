@@ -12,19 +12,13 @@ from .server_process import ServerProcess, python, serving, tool
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")
 
-APPS = {"flask": "flask_service:app", "django": "django_service:application"}
-
-
-def gunicorn(*args: str) -> list[str]:
-    return tool("gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", *args)
-
-
-CONFIGURED = ("--config", "gunicorn_conf.py")
 COMMANDS = {
     "flask": python("flask_service.py", "0"),
     "django": python("django_service.py", "0"),
-    "gunicorn-flask": gunicorn(*CONFIGURED, "--workers", "1", APPS["flask"]),
-    "gunicorn-django": gunicorn(*CONFIGURED, "--workers", "1", APPS["django"]),
+    "gunicorn": [
+        *tool("gunicorn", "--config", "gunicorn_conf.py", "--bind", "127.0.0.1:0"),
+        *("--no-control-socket", "--workers", "1", "django_service:application"),
+    ],
 }
 
 
