@@ -79,6 +79,7 @@ from autonomics.runtime.request import (
     Responses,
     send_request,
 )
+from autonomics.runtime.stage import Consumer, FlowStatus, Producer
 from autonomics.runtime.state_event import (
     POSTPONE,
     UNCHANGED,
@@ -143,6 +144,7 @@ __all__ = [
     "CallHandler",
     "CancelTimeout",
     "CastEvent",
+    "Consumer",
     "Continue",
     "Crash",
     "CrashReport",
@@ -156,6 +158,7 @@ __all__ = [
     "EventManager",
     "Exit",
     "ExitReason",
+    "FlowStatus",
     "Go",
     "GroupJoined",
     "GroupLeft",
@@ -188,6 +191,7 @@ __all__ = [
     "Normal",
     "Notify",
     "OwnerDied",
+    "Producer",
     "Question",
     "Refuse",
     "Registered",
