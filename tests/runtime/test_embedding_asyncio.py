@@ -122,6 +122,19 @@ async def answer() -> object:
     return 7
 
 
+def test_what_an_actor_does_not_take_is_a_type_error() -> None:
+    """To mypy, which reports an ignore that nothing needs; and the actor crashes of it."""
+
+    async def main() -> None:
+        async with open_in_asyncio(make_setup([])) as bridge:
+            doer = bridge.runtime.named("doer", Doer)
+            assert await bridge.call(doer, Do(answer)) == 7
+            with pytest.raises(ActorDied):
+                await bridge.call(doer, "do")  # type: ignore[call-overload]
+
+    run(main)
+
+
 def test_many_tasks_call_at_once() -> None:
     async def main() -> None:
         async with open_in_asyncio(make_setup([])) as bridge:

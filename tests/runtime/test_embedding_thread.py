@@ -114,6 +114,15 @@ def test_a_call_brings_the_reply_and_a_cast_arrives() -> None:
     assert log == ["cast:one", "terminate"]
 
 
+def test_what_an_actor_does_not_take_is_a_type_error() -> None:
+    """To mypy, which reports an ignore that nothing needs; and the actor crashes of it."""
+    with open_in_thread(make_setup([])) as portal:
+        doer = portal.runtime.named("doer", Doer)
+        assert portal.call(doer, Do(answer)) == 7
+        with pytest.raises(ActorDied):
+            portal.call(doer, "do")  # type: ignore[call-overload]
+
+
 def test_twenty_threads_call_at_once() -> None:
     barrier = threading.Barrier(20)
 

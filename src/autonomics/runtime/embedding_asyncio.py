@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
 import attrs
 import trio
@@ -18,10 +18,12 @@ from autonomics.errors import RuntimeUnusable, TaskFailed
 from autonomics.runtime.context import current_trace
 from autonomics.runtime.embedding import HostedTree, Setup, conclude, run_traced
 from autonomics.runtime.host import Runtime
+from autonomics.runtime.interface import AnswersCall, Question, TakesCast
 from autonomics.runtime.message import Call
 from autonomics.runtime.reason import Shutdown
 from autonomics.runtime.ref import Address
 
+M = TypeVar("M")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
@@ -67,10 +69,24 @@ class AsyncioBridge:
         """The runtime. Its synchronous methods may be used here; what waits goes through `run`."""
         return self._tree.runtime
 
-    async def call(self, address: str | Address, message: Call[R], timeout_s: float = 5.0) -> R:
+    @overload
+    async def call(self, address: str, message: Call[R], timeout_s: float = 5.0) -> R: ...
+
+    @overload
+    async def call(
+        self, address: Address[AnswersCall[M]], message: Question[M, R], timeout_s: float = 5.0
+    ) -> R: ...
+
+    async def call(self, address: str | Address, message: Any, timeout_s: float = 5.0) -> Any:
         """Ask an actor, by name or reference, and wait for the reply; see ActorRef.call."""
         self._check_usable()
         return await self.run(self._tree.find(address).call, message, timeout_s)
+
+    @overload
+    def cast(self, address: str, message: object) -> None: ...
+
+    @overload
+    def cast(self, address: Address[TakesCast[M]], message: M) -> None: ...
 
     def cast(self, address: str | Address, message: object) -> None:
         """Send to an actor, by name or reference, without waiting; see ActorRef.cast."""

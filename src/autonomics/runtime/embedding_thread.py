@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import iscoroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, overload
 
 import trio
 
@@ -18,12 +18,14 @@ from autonomics.errors import InvalidInput, RuntimeUnusable
 from autonomics.runtime.context import current_trace, tracing
 from autonomics.runtime.embedding import HostedTree, Setup, conclude
 from autonomics.runtime.host import Runtime
+from autonomics.runtime.interface import AnswersCall, Question, TakesCast
 from autonomics.runtime.message import Call
 from autonomics.runtime.ref import Address
 
 if TYPE_CHECKING:
     from outcome import Outcome
 
+M = TypeVar("M")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
@@ -47,12 +49,26 @@ class ThreadPortal:
         """The runtime: to be used inside `run` alone, for it belongs to its thread."""
         return self._tree.runtime
 
-    def call(self, address: str | Address, message: Call[R], timeout_s: float = 5.0) -> R:
+    @overload
+    def call(self, address: str, message: Call[R], timeout_s: float = 5.0) -> R: ...
+
+    @overload
+    def call(
+        self, address: Address[AnswersCall[M]], message: Question[M, R], timeout_s: float = 5.0
+    ) -> R: ...
+
+    def call(self, address: str | Address, message: Any, timeout_s: float = 5.0) -> Any:
         """Ask an actor, by name or reference, and wait for the reply; see ActorRef.call.
 
         Any thread may call, but the runtime's own: an actor awaits the call itself.
         """
         return self.run(self._call, address, message, timeout_s)
+
+    @overload
+    def cast(self, address: str, message: object) -> None: ...
+
+    @overload
+    def cast(self, address: Address[TakesCast[M]], message: M) -> None: ...
 
     def cast(self, address: str | Address, message: object) -> None:
         """Send to an actor, by name or reference; waits until it is in the mailbox or refused."""
@@ -154,7 +170,7 @@ class ThreadPortal:
         self._token.set_result(trio.lowlevel.current_trio_token())
         await self._tree.serve(partial(self._serving.set_result, None))
 
-    async def _call(self, address: str | Address, message: Call[R], timeout_s: float) -> R:
+    async def _call(self, address: str | Address, message: Any, timeout_s: float) -> Any:
         return await self._tree.find(address).call(message, timeout_s)
 
     async def _cast(self, address: str | Address, message: object) -> None:
