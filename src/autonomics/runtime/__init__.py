@@ -107,6 +107,7 @@ from autonomics.runtime.state_event import (
     UpdateTimeout,
 )
 from autonomics.runtime.state_machine import MachineStatus, StateMachine
+from autonomics.runtime.status import ActorStatus, InHand, status
 from autonomics.runtime.system import (
     DONE,
     Hook,
@@ -131,6 +132,7 @@ __all__ = [
     "Action",
     "Actor",
     "ActorRef",
+    "ActorStatus",
     "AddHandler",
     "Address",
     "Alias",
@@ -168,6 +170,7 @@ __all__ = [
     "HandlerExit",
     "Hook",
     "Ignore",
+    "InHand",
     "InfoEvent",
     "InitTimedOut",
     "Initial",
@@ -246,6 +249,7 @@ __all__ = [
     "resume",
     "run_in_host",
     "send_request",
+    "status",
     "suspend",
     "tracing",
 ]

@@ -63,6 +63,7 @@ class Runtime:
     """Hosts actors. Made by `open_runtime`; its methods are synchronous unless they wait."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery: trio.Nursery = nursery
         self.now_s: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.timers: TimerQueue = TimerQueue(self.now_s)
         self.reductions: int = REDUCTIONS
@@ -75,12 +76,12 @@ class Runtime:
         self.zombies = 0
         self.is_stopping: bool = False
         self.interrupted_by: str | None = None
-        self._nursery = nursery
         self._numbers = itertools.count(1)
         self._names: dict[str, Incarnation] = {}
         self._arrivals: dict[str, trio.Event] = {}
-        # Dicts as ordered sets: roots are stopped in the reverse order of their starts.
-        self._living: dict[Incarnation, None] = {}
+        # Since when, on trio's clock; in start order.
+        self._living: dict[Incarnation, float] = {}
+        # A dict as an ordered set: roots are stopped in the reverse order of their starts.
         self._roots: dict[Incarnation, None] = {}
 
     async def start(
@@ -145,7 +146,7 @@ class Runtime:
         if parent is not None:
             path = f"{parent.path}/{path}"
         incarnation = launch(
-            self, self._nursery, factory, path=path, name=name, owner=self, limits=limits
+            self, self.nursery, factory, path=path, name=name, owner=self, limits=limits
         )
         self._roots[incarnation] = None
         if parent is not None:
@@ -238,6 +239,11 @@ class Runtime:
 
     # For incarnations and supervisors
 
+    def age_s(self, incarnation: Incarnation) -> float | None:
+        """Tell how long its task has been there; None if it has ended."""
+        since_s = self._living.get(incarnation)
+        return None if since_s is None else self.now_s() - since_s
+
     async def let_others_run(self) -> None:
         """Give every other task its turn, after so many steps that did not wait."""
         self.reductions = REDUCTIONS
@@ -258,7 +264,7 @@ class Runtime:
 
     def remember(self, incarnation: Incarnation) -> None:
         """Register a new incarnation and its name."""
-        self._living[incarnation] = None
+        self._living[incarnation] = self.now_s()
         if incarnation.name is not None:
             self._names[incarnation.name] = incarnation
             arrival = self._arrivals.pop(incarnation.name, None)

@@ -22,23 +22,18 @@ import attrs
 import trio
 
 from autonomics.errors import InvalidInput
-from autonomics.runtime.actor import SERVING
 from autonomics.runtime.context import CURRENT
-from autonomics.runtime.incarnation import Incarnation
-from autonomics.runtime.ref import ANSWERING
+from autonomics.runtime.frame import find_answered, find_handled, list_callers, show_frames
 from autonomics.telemetry import emit
 
 LOOKS: Final = 4
 """How often the thread looks within the time after which a loop counts as blocked."""
 
 LEAST_S: Final = 0.01
-MOST_FRAMES: Final = 30
 
 # A listener may hang in the thread, and the end of a tree must not hang with it.
 JOIN_S: Final = 1.0
 
-_LIVING: Final = Incarnation.run.__code__
-_HEEDING: Final = Incarnation.heed.__code__
 _ANY_COROUTINE: Final = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 
 
@@ -169,15 +164,20 @@ class Watchdog:
     def _find_blocker(self, frames: list[FrameType], step: FrameType | None) -> Blocker:
         if step is None:
             return Blocker(None, "host", None, show_frames(frames))
-        own, incarnation, message_type = _split(frames)
         task = next((t for t in _list_tasks(self._root) if t.coro.cr_frame is step), None)
-        if incarnation is None and task is not None:
-            incarnation = task.context.get(CURRENT)
+        owner = None if task is None else task.context.get(CURRENT)
+        handled = find_handled(frames)
+        # The innermost counts: who answers on its caller's stack blocks, not the caller.
+        for place in range(len(frames) - 1, -1, -1):
+            answered = find_answered(frames[place])
+            if answered is not None:
+                (owner, handled), frames = answered, frames[place:]
+                break
         return Blocker(
-            path=None if incarnation is None else incarnation.path,
+            path=None if owner is None else owner.path,
             task="unknown" if task is None else task.name,
-            message_type=message_type,
-            stack=show_frames(own),
+            message_type=None if handled is None else type(handled.message).__qualname__,
+            stack=show_frames(frames),
         )
 
 
@@ -205,56 +205,21 @@ def _end(block: _Block | None, at_s: float | None) -> None:
 
 
 def _frames_of(thread: int) -> tuple[list[FrameType], FrameType | None]:
-    """Read the frames of trio's present step, the innermost first, and the outermost once more.
+    """Read the frames of trio's present step, the outermost first, and that one once more.
 
-    That one is the frame of the task's coroutine, and stands for the step: trio runs each task once
-    per turn, and a turn of the loop answers. Where trio runs no step, these are the frames of
-    whatever the thread does, and None.
+    It is the frame of the task's coroutine, and stands for the step: trio runs each task once per
+    turn, and a turn of the loop answers. Where trio runs no step, these are the frames of whatever
+    the thread does, and None.
     """
-    frames: list[FrameType] = []
-    frame = sys._current_frames().get(thread)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - public by its documentation
-    while frame is not None:
+    frames = list_callers(sys._current_frames().get(thread))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - public by its documentation
+    for place, frame in enumerate(frames):
         if frame.f_code.co_name == "unrolled_run" and frame.f_globals["__name__"].startswith(
             "trio"
         ):
-            is_step = bool(frames) and bool(frames[-1].f_code.co_flags & _ANY_COROUTINE)
-            return frames, frames[-1] if is_step else None
-        frames.append(frame)
-        frame = frame.f_back
+            step = frames[place + 1 :]
+            is_step = bool(step) and bool(step[0].f_code.co_flags & _ANY_COROUTINE)
+            return step, step[0] if is_step else None
     return frames, None
-
-
-def _split(
-    frames: list[FrameType],
-) -> tuple[list[FrameType], Incarnation | None, str | None]:
-    """Find the frames of an actor's own code, whose it is, and the type of what it handles.
-
-    The innermost actor counts: one that answers on its caller's stack blocks, not the caller.
-    """
-    message_type: str | None = None
-    for place, frame in enumerate(frames):
-        code = frame.f_code
-        if code is ANSWERING:
-            slot = frame.f_locals["slot"]
-            return frames[:place], slot.callee, type(slot.message).__qualname__
-        if code is SERVING and place and frames[place - 1].f_code is not _HEEDING:
-            message_type = _message_type(frame)
-        elif code is _LIVING:
-            return _without_runtime(frames[:place]), frame.f_locals["self"], message_type
-    return frames, None, message_type
-
-
-def _message_type(serving: FrameType) -> str | None:
-    found = serving.f_locals
-    return type(found["message"]).__qualname__ if "message" in found else None
-
-
-def _without_runtime(frames: list[FrameType]) -> list[FrameType]:
-    """Drop the outermost frames, which are the same for every actor."""
-    own = len(frames)
-    while own and frames[own - 1].f_globals["__name__"].startswith("autonomics.runtime."):
-        own -= 1
-    return frames[:own] or frames
 
 
 def _list_tasks(root: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:
@@ -264,11 +229,3 @@ def _list_tasks(root: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:
         for nursery in task.child_nurseries:
             found.extend(nursery.child_tasks)
     return found
-
-
-def show_frames(frames: list[FrameType]) -> tuple[str, ...]:
-    """Write frames as `file:line function`, the innermost last, 30 at most."""
-    return tuple(
-        f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}"
-        for frame in reversed(frames[:MOST_FRAMES])
-    )
