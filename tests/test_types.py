@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,9 @@ import pytest
 import autonomics
 
 PYRIGHT = Path(sys.executable).parent / "pyright"
+EXAMPLES = Path(__file__).parent / "typing"
+WRONG = re.compile(r"  # type: ignore\[[\w, -]+\]$", re.MULTILINE)
+REPORTED = re.compile(r"(\w+\.py):(\d+)(?::\d+)?(?: -|:) error")
 
 
 @pytest.mark.skipif(not PYRIGHT.exists(), reason="needs pyright beside the interpreter")
@@ -34,3 +39,36 @@ def test_every_public_symbol_has_a_type_that_all_checkers_agree_on(
 
     assert "Type completeness score: 100%" in done.stdout, done.stdout
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not PYRIGHT.exists(), reason="needs pyright beside the interpreter")
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_a_checker_reports_every_wrong_line_and_no_other(checker: str, tmp_path: Path) -> None:
+    """The files themselves are clean for both: there a line that is not wrong needs no ignore."""
+    wrong: set[tuple[str, int]] = set()
+    for file in sorted(EXAMPLES.glob("*.py")):
+        text = file.read_text("utf-8")
+        marked = [n for n, line in enumerate(text.splitlines(), 1) if WRONG.search(line)]
+        wrong |= {(file.name, number) for number in marked}
+        (tmp_path / file.name).write_text(WRONG.sub("", text), "utf-8")
+    assert len(wrong) > 50
+    # Where they are the package's own sources, and not a third party's.
+    source = Path(autonomics.__file__).parent.parent
+    command = {
+        "mypy": ["mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "."],
+        "pyright": ["pyright", "--pythonpath", sys.executable],
+    }[checker]
+    strict = {"include": ["."], "typeCheckingMode": "strict", "extraPaths": [str(source)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(strict), "utf-8")
+
+    done = subprocess.run(
+        [Path(sys.executable).parent / command[0], *command[1:]],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(source)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    found = {(name, int(number)) for name, number in REPORTED.findall(done.stdout)}
+    assert found == wrong, done.stdout + done.stderr

@@ -7,18 +7,19 @@ import attrs
 from autonomics.errors import InvalidInput, NoSuchActor
 from autonomics.runtime.context import CURRENT
 from autonomics.runtime.indirect import IndirectRef
-from autonomics.runtime.ref import ActorRef
+from autonomics.runtime.interface import TakesCast
+from autonomics.runtime.ref import A_co, ActorRef, M
 
 
 @attrs.frozen
-class Alias(IndirectRef):
+class Alias(IndirectRef[A_co]):
     """An address of one actor that leads nowhere once it is closed, or its actor has ended.
 
     Hand it to somebody whose answer may come too late to be of use: what is sent to a closed alias
     is dropped and counted, and never reaches the mailbox.
     """
 
-    owner: ActorRef
+    owner: ActorRef[A_co]
     is_for_once: bool
     # What makes two aliases of one actor two.
     _identity: object = attrs.field(factory=object, repr=False)
@@ -32,11 +33,11 @@ class Alias(IndirectRef):
         """Let it lead nowhere from now on; fine if it does already."""
         self.owner.incarnation.traces.pop(self, None)
 
-    def find(self) -> ActorRef | None:
+    def find(self) -> ActorRef[A_co] | None:
         """Find the owner while it is open."""
         return self.owner if self.is_open else None
 
-    def resolve(self) -> ActorRef:
+    def resolve(self) -> ActorRef[A_co]:
         """Find the owner; NoSuchActor when it is closed."""
         found = self.find()
         if found is None:
@@ -45,9 +46,9 @@ class Alias(IndirectRef):
             self.close()
         return found
 
-    def cast(self, message: object) -> None:
+    def cast(self: Alias[TakesCast[M]], message: M) -> None:
         """Send to the owner; dropped and counted when it is closed."""
-        super().cast(message)
+        IndirectRef.cast(self, message)
         if self.is_for_once:
             self.close()
 

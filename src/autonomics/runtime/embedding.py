@@ -15,7 +15,7 @@ from autonomics.errors import ActorDied, RuntimeUnusable
 from autonomics.runtime.context import tracing
 from autonomics.runtime.host import Runtime, open_runtime
 from autonomics.runtime.reason import Crash, ExitReason, Normal, Shutdown, iter_leaves
-from autonomics.runtime.ref import ActorRef, Address
+from autonomics.runtime.ref import A, ActorRef, Address
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -164,7 +164,7 @@ class HostedTree:
         """False in a process that was forked off the one that opened the runtime."""
         return self._pid in (None, os.getpid())
 
-    def find(self, address: str | Address) -> Address:
+    def find(self, address: str | Address[A]) -> Address[A]:
         """Take a string as a name."""
         return self.runtime.named(address) if isinstance(address, str) else address
 

@@ -198,7 +198,7 @@ class SystemLane:
 
     def __init__(self, owner: Incarnation) -> None:
         self.owner = owner
-        self.is_suspended = False
+        self.is_suspended: bool = False
         self._commands: deque[ReplyTo] = deque()
         self._hooks: dict[str, Hook] = {}
         self._is_handling = False

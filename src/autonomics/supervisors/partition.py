@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import attrs
 
 from autonomics.errors import InvalidInput, InvalidSpec, NoSuchActor, Unstoppable
-from autonomics.runtime import ActorRef, Address, Call, Key, ReplyTo, Shutdown
+from autonomics.runtime import ActorRef, Address, Behaviour, Call, Key, ReplyTo, Shutdown
 from autonomics.runtime.entry import check_key, show_key
 from autonomics.runtime.indirect import IndirectRef
-from autonomics.runtime.ref import A_co
 from autonomics.supervisors.parent import refuse
 from autonomics.supervisors.request import ChildRequest, DeleteChild, StartChild
-from autonomics.supervisors.spec import ChildSpec
+from autonomics.supervisors.spec import B_co, ChildSpec
 from autonomics.supervisors.supervisor import Supervisor
 
+B = TypeVar("B", bound=Behaviour)
 
-class PartitionSupervisor(Supervisor):
+
+class PartitionSupervisor(Supervisor, Generic[B_co]):
     """Starts `partitions` children, each restarted alone; `partition_address` leads to them.
 
     `child` makes the spec of one partition from its number; its id gives way to the number, so that
@@ -30,7 +31,7 @@ class PartitionSupervisor(Supervisor):
 
     def __init__(
         self,
-        child: Callable[[int], ChildSpec],
+        child: Callable[[int], ChildSpec[B_co]],
         *,
         partitions: int,
         max_restarts: int = 3,
@@ -52,7 +53,7 @@ class PartitionSupervisor(Supervisor):
         )
         self.partitions: int = partitions
 
-    def find_partition(self, key: Key | int) -> ActorRef | None:
+    def find_partition(self, key: Key | int) -> ActorRef[B_co] | None:
         """Find who serves a key now; None while it is down."""
         child = self.children[str(partition_index(key, self.partitions))]
         return None if child.incarnation is None else child.incarnation.ref
@@ -101,13 +102,13 @@ class Resize(Call[None]):
 
 
 @attrs.frozen
-class PartitionRef(IndirectRef[A_co]):
+class PartitionRef(IndirectRef[B_co]):
     """Address of whoever serves a key when it is used: survives restarts and changes of size."""
 
-    supervisor: Address[PartitionSupervisor] = attrs.field(repr=False)
+    supervisor: Address[PartitionSupervisor[B_co]] = attrs.field(repr=False)
     key: Key | int = attrs.field(repr=False)
 
-    def find(self) -> ActorRef | None:
+    def find(self) -> ActorRef[B_co] | None:
         """Read the supervisor's own table: asking it would be a call for each message."""
         supervisor = self.supervisor
         if not supervisor.is_alive():
@@ -116,9 +117,9 @@ class PartitionRef(IndirectRef[A_co]):
         behaviour = ref.incarnation.behaviour
         if not isinstance(behaviour, PartitionSupervisor):
             raise InvalidInput.expected("supervisor", "a PartitionSupervisor", ref)
-        return behaviour.find_partition(self.key)
+        return behaviour.find_partition(self.key)  # pyright: ignore[reportUnknownVariableType]
 
-    def resolve(self) -> ActorRef:
+    def resolve(self) -> ActorRef[B_co]:
         """Find who serves the key; NoSuchActor while nobody does."""
         found = self.find()
         if found is None:
@@ -126,7 +127,9 @@ class PartitionRef(IndirectRef[A_co]):
         return found
 
 
-def partition_address(supervisor: Address[PartitionSupervisor], key: Key | int) -> PartitionRef:
+def partition_address(
+    supervisor: Address[PartitionSupervisor[B]], key: Key | int
+) -> PartitionRef[B]:
     """Address the partition that serves a key, for `call`, `cast` and `monitor`.
 
     Give it a name as supervisor if the address is to survive a restart of that too.
