@@ -347,6 +347,7 @@ async def open_service(parts: Parts) -> AsyncGenerator[Service]:
             dry=parts.dry,
             recipes=tuple(recipe.id for recipe in parts.recipes.recipes),
             support=parts.support,
+            source=parts.source,
             seconds_up=lambda: parts.source.monotonic() - started_at,
         )
         control = TreeControlPlane(runtime, runtime.named(ROOT), facts)

@@ -16,6 +16,7 @@ from autonomics.actors.message import (
     Inbound,
     KeyView,
     LineView,
+    NamedIn,
     NewKey,
     Parked,
     Principal,
@@ -148,6 +149,17 @@ class ControlPlane(Protocol):
         self, scope: str, root_cause: str, fix: str, prevention: str, by: str
     ) -> LineView:
         """Clear a stop; all three texts are required."""
+        ...
+
+    async def find_subject(self, subject: str) -> tuple[NamedIn, ...]:
+        """Return where a person is named, by e-mail address or user name; () if nowhere."""
+        ...
+
+    async def erase_subject(self, subject: str, reason: str, by: str) -> tuple[NamedIn, ...]:
+        """End each payload that names a person, with a receipt for each; return what was found.
+
+        Durable at the return, in one step for all logs. `reason` is kept, and may not name them.
+        """
         ...
 
     async def health(self) -> Health:

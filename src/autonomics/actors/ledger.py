@@ -128,7 +128,10 @@ class StoreWriter(Actor):
                 self._fence = result.fence
                 self._front.cast(_Written(result.results))
             case _Ask(token, question):
-                self._front.cast(_Answer(token, await self._put(question)))
+                answer = await self._put(question)
+                if question.writes:
+                    self._fence = await self._store.fence()
+                self._front.cast(_Answer(token, answer))
             case _:
                 raise TypeError(f"expected a commit or a question, got {message!r}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import attrs
 
@@ -25,9 +25,13 @@ LEDGER = "ledger"
 
 
 class StoreQuestion(Call[R_co]):
-    """A question that the store's writer answers between two commits."""
+    """A question that the store's writer answers between two commits.
+
+    `writes` says that it commits, and so moves the store's fence.
+    """
 
     __slots__ = ()
+    writes: ClassVar[bool] = False
 
     async def put(self, store: Store) -> R_co:
         """Ask the store; a LedgerError or InvalidInput is the asker's answer."""

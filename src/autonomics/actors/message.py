@@ -209,6 +209,18 @@ class LineView:
 
 
 @attrs.frozen
+class NamedIn:
+    """A receipt whose payload names a person; `kept` says why it may not be erased, None if it may.
+
+    It is what was found before an erasure, which has ended all payloads that are not kept.
+    """
+
+    receipt_id: str
+    kind: str
+    kept: str | None = None
+
+
+@attrs.frozen
 class Health:
     """What `/health` shows."""
 

@@ -32,6 +32,7 @@ from autonomics.actors.writer_message import (
     AwaitDecision,
     Follow,
     IntentRefused,
+    LogGrew,
     More,
     Page,
 )
@@ -171,6 +172,9 @@ class ReceiptWriter(Actor):
                 self._commit_waiting()
             case BatchDone(result):
                 await self._finish(result)
+            case LogGrew():
+                if self._opened is not None and not self._committing:
+                    await self._reopen()  # else the commit under way will tell
             case Follow(follower, start):
                 self._followers = [f for f in self._followers if f.address != follower]
                 self._followers.append(_Follower(follower, start))
@@ -372,8 +376,17 @@ class ReceiptWriter(Actor):
                         self._undecided.discard(seq)
                         for reply_to in self._decision_waits.pop(seq, ()):
                             reply_to.reply(receipt)
+                case "erasure" if receipt.fields.ref is not None:
+                    self._forget(receipt.fields.ref)
                 case _:
                     pass
+
+    def _forget(self, seq: int) -> None:
+        """Let go of a payload that was erased; a signal without one is not decided any more."""
+        self._undecided.discard(seq)
+        place = seq - self._kept[0].seq
+        if place >= 0:
+            self._kept[place] = attrs.evolve(self._kept[place], salt=None, payload=None)
 
     async def _feed(self) -> None:
         """Give each hungry follower its next page."""

@@ -20,7 +20,7 @@ from autonomics.recipes.record import (
     parse_payload,
     parse_received,
 )
-from autonomics.recipes.signal import Signal
+from autonomics.recipes.signal import Json, Signal
 
 
 @attrs.define
@@ -72,6 +72,7 @@ class TenantFold:
         """Fold one receipt in; receipts come in seq order, gap-free."""
         leaf = receipt.fields
         if receipt.payload is None or leaf.kind not in _KINDS:
+            self._apply_leaf(receipt)
             return
         payload = cast("dict[str, Any]", parse_payload(receipt.payload))
         if leaf.kind not in ("received", "gate"):
@@ -95,6 +96,27 @@ class TenantFold:
             case "gate":
                 is_clear = payload["event"] == "cleared"
                 self.move(GovernorEvent.CLEARED if is_clear else GovernorEvent.LATCH_TRIPPED)
+            case _:
+                pass
+
+    def _apply_leaf(self, receipt: Receipt) -> None:
+        """Fold in what a leaf says alone: of a receipt without payload, or of an erasure.
+
+        How an act ended is not in its leaf, so where that was erased the act counts as failed.
+        """
+        leaf = receipt.fields
+        match leaf.kind:
+            case "erasure" if leaf.ref is not None:
+                self.undecided.pop(leaf.ref, None)
+            case "decided":
+                for seq in leaf.cause:
+                    self.undecided.pop(seq, None)
+            case "outcome" | "verified" | "rolled_back":
+                act = self.acts.get(leaf.cause[-1]) or self._act_of(receipt)
+                if act is not None:
+                    end: dict[str, Json] = {"action_id": act.action_id, "result": "failed"}
+                    self.history = self.history.apply("outcome", end, receipt.seq, leaf.at)
+                    self._close(act, GovernorEvent.INEFFECTIVE, receipt)
             case _:
                 pass
 
@@ -145,7 +167,9 @@ class TenantFold:
             return
         intent = parse_intent(receipt.payload)
         (decided_seq,) = receipt.fields.cause
-        signal = self._signals.pop(decided_seq)
+        signal = self._signals.pop(decided_seq, None)
+        if signal is None:
+            return  # erased since: nobody can verify the act any more, only see how it ended
         recipe_id = str(intent.plan.recipe["id"])
         self.acts[seq] = OpenAct(
             intent.action_id, seq, intent.digest, signal, intent.plan, recipe_id

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from autonomics.actors.doorkeeper import DOORKEEPER, Stranger
+from autonomics.actors.erasure import EraseSubject, FindSubject, Named
 from autonomics.actors.keyring import (
     KEYRING,
     Authenticate,
@@ -34,6 +35,7 @@ from autonomics.actors.message import (
     Inbound,
     KeyView,
     LineView,
+    NamedIn,
     NewKey,
     Parked,
     Principal,
@@ -62,7 +64,8 @@ from autonomics.actors.router_message import (
     TellPricePlan,
     tenant_actor,
 )
-from autonomics.actors.writer_message import Append, Appended, AwaitDecision
+from autonomics.actors.source import Source
+from autonomics.actors.writer_message import Append, Appended, AwaitDecision, LogGrew
 from autonomics.errors import (
     ActorDied,
     CallFailed,
@@ -107,6 +110,7 @@ class TreeFacts:
     recipes: tuple[str, ...]
     support: SupportModel
     seconds_up: Callable[[], float]
+    source: Source
 
 
 class TreeControlPlane:
@@ -336,6 +340,22 @@ class TreeControlPlane:
             name = await self._log_of(name)
         return Scope(ScopeKind(kind), name)
 
+    # People
+
+    async def find_subject(self, subject: str) -> tuple[NamedIn, ...]:
+        """Return where a person is named."""
+        question = FindSubject(subject)
+        return _show_named(await _patiently(lambda: self._named(LEDGER).call(question)))
+
+    async def erase_subject(self, subject: str, reason: str, by: str) -> tuple[NamedIn, ...]:
+        """End each payload that names a person; not asked twice, for a reply may be lost."""
+        question = EraseSubject(subject, reason, by, self._facts.source)
+        found = await self._named(LEDGER).call(question, timeout_s=60.0)
+        for log in dict.fromkeys(_log_name(named.origin) for named in found):
+            name = log if log == PLATFORM else tenant_actor(log, "receipt_writer")
+            self._named(name).cast(LogGrew())
+        return _show_named(found)
+
     # The house
 
     async def health(self) -> Health:
@@ -373,6 +393,14 @@ class TreeControlPlane:
     async def tree(self) -> TreeNode:
         """Return a snapshot of the whole tree."""
         return await snapshot(self._root)
+
+
+def _log_name(origin: str) -> str:
+    return origin.rpartition("/")[2]
+
+
+def _show_named(found: tuple[Named, ...]) -> tuple[NamedIn, ...]:
+    return tuple(NamedIn(f"{_log_name(n.origin)}.{n.seq}", n.kind, n.kept) for n in found)
 
 
 def _stops_everything(line: LineView) -> bool:

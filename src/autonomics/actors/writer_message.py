@@ -53,6 +53,11 @@ class IntentRefused:
 
 
 @attrs.frozen
+class LogGrew:
+    """Cast to a receipt writer: somebody else has written to its log, as an erasure does."""
+
+
+@attrs.frozen
 class AwaitDecision(Call[Receipt]):
     """Ask for the `decided` receipt of a `received` one; the reply comes once it is durable."""
 

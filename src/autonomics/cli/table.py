@@ -19,6 +19,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("export", "write a tenant's log as a bundle that a stranger can verify"),
     Topic("verify", "verify a bundle, a file of receipts or a proof, offline"),
     Topic("signing-keys", "print the key under which a tenant's checkpoints are signed"),
+    Topic("subjects", "find what names a person, and erase it"),
     Topic("store", "bring the store's file forward from an earlier version"),
     Topic("tree", "draw the tree of supervisors and actors"),
     Topic("recipes", "list, show and test recipes"),

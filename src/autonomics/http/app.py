@@ -17,7 +17,17 @@ from werkzeug.exceptions import HTTPException
 from autonomics.actors.control_plane import ControlPlane
 from autonomics.actors.message import Principal
 from autonomics.errors import AutonomicsError, DoorRefused
-from autonomics.http import api_keys, health, line, marketplace, pubsub, receipts, signals, tenants
+from autonomics.http import (
+    api_keys,
+    health,
+    line,
+    marketplace,
+    pubsub,
+    receipts,
+    signals,
+    subjects,
+    tenants,
+)
 from autonomics.http.admission import admit
 from autonomics.http.credential import read_secret
 from autonomics.http.exchange import JSON, Answer, Exchange, Refused, did_you_mean
@@ -43,6 +53,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *tenants.ROUTES,
     *api_keys.ROUTES,
     *line.ROUTES,
+    *subjects.ROUTES,
 )
 # What a stranger brings to these is no key of ours, or nothing at all.
 FOR_STRANGERS: Final = ("live", "ready", "sign_up")

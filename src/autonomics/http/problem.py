@@ -69,6 +69,7 @@ _ROWS: Final = (
     ("unknown_path", 404, "There is nothing at this path", "see the list of routes"),
     ("unknown_receipt", 404, "There is no such receipt", "look the receipt's id up"),
     ("unknown_key", 404, "There is no such key", "list the keys"),
+    ("unknown_subject", 404, "No payload names this person", "see how subjects are found"),
     ("method_not_allowed", 405, "The path has no such method", "use a method from Allow"),
     ("not_acceptable", 406, "The answer's types are not accepted", "accept JSON and events"),
     ("body_too_slow", 408, "The body came too slowly", "send the request again"),

@@ -29,6 +29,9 @@ def erase_row(connection: sqlite3.Connection, row_id: int) -> bool:
 
 
 def drain_log(connection: sqlite3.Connection) -> bool:
-    """Write the log back into the file and empty it; False while a reader still needs it."""
+    """Write the log back into the file and empty it; False, at once, while a reader needs it."""
+    (timeout_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
     (row,) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {int(timeout_ms)}")
     return bool(row[0] == 0)

@@ -13,6 +13,7 @@ from datetime import timedelta
 import attrs
 import trio
 
+from autonomics.actors.erasure import KEPT_KINDS
 from autonomics.actors.message import (
     PLATFORM,
     Accepted,
@@ -22,6 +23,7 @@ from autonomics.actors.message import (
     Inbound,
     KeyView,
     LineView,
+    NamedIn,
     NewKey,
     Parked,
     Principal,
@@ -49,6 +51,7 @@ from autonomics.gates.verdict import Verdict, permit, refuse
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import LogHead
+from autonomics.receipts.subject import find_subjects, normalise_subject
 from autonomics.service import read_support_model
 from autonomics.supervisors import TreeNode
 from autonomics.tenancy.api_key import RANDOM_BYTES, make_api_key
@@ -349,6 +352,28 @@ class MemoryControlPlane(MemoryLedger):
         del self._stops[scope]
         self._generation += 1
         return await self.line()
+
+    async def find_subject(self, subject: str) -> tuple[NamedIn, ...]:
+        """Look through all payloads."""
+        subject = normalise_subject(subject)
+        return tuple(
+            NamedIn(f"{name}.{receipt.seq}", kind, KEPT_KINDS.get(kind))
+            for name, log in sorted(self._logs.items())
+            for receipt in log.receipts
+            for kind in (receipt.fields.kind,)
+            if receipt.payload is not None and subject in find_subjects(receipt.payload)
+        )
+
+    async def erase_subject(self, subject: str, reason: str, by: str) -> tuple[NamedIn, ...]:
+        """Append an erasure for each, and forget the payloads."""
+        if not reason.strip() or normalise_subject(subject) in reason.casefold():
+            raise InvalidInput.expected("reason", "a text that doesn't name the subject", reason)
+        found = await self.find_subject(subject)
+        for named in found:
+            name, _, seq = named.receipt_id.rpartition(".")
+            if named.kept is None:
+                self._erase(name, int(seq), reason, by)
+        return found
 
     async def health(self) -> Health:
         """Say how it is."""

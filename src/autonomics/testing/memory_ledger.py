@@ -84,6 +84,15 @@ class MemoryLedger:
             PLATFORM, Entry(kind=kind, actor="memory", payload=data, payload_type=PAYLOAD_TYPE)
         )
 
+    def _erase(self, log_name: str, seq: int, reason: str, by: str) -> None:
+        payload = canonical.encode({"by": by, "event": "erased", "reason": reason})
+        entry = Entry(
+            kind="erasure", actor="memory", payload=payload, payload_type=PAYLOAD_TYPE, ref=seq
+        )
+        self._append(log_name, entry)
+        receipts = self._logs[log_name].receipts
+        receipts[seq] = attrs.evolve(receipts[seq], salt=None, payload=None)
+
     def _found(self, tenant_id: str) -> TenantView:
         for view in self._tenants.values():
             if tenant_id in (view.id, view.handle):
