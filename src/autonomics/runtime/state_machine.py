@@ -62,8 +62,9 @@ else:
     # One more type argument or none, without a new dependency.
     M = Unpack[TypeVarTuple("M")]
 
-# Events of the machine's own between two checkpoints, so that one which feeds itself with inserted
-# events starves nobody; as many as an actor takes messages.
+# What a machine does of its own between two checkpoints, events and entries of states, so that one
+# which feeds itself starves nobody. They are counted across the messages that lead to them: sixteen
+# for each would be hundreds before the actor lets others run.
 BURST: Final = 16
 
 _POSTPONED_FULL: Final = declare(
@@ -122,6 +123,7 @@ class StateMachine(Actor, Generic[S, D, M]):
     _is_overflowing = False
     _refused = 0
     _postponed_mail = 0
+    _left = BURST
 
     def begin(self) -> Initial[S, D] | Ignore | Refuse | Awaitable[Initial[S, D] | Ignore | Refuse]:
         """Get ready and name the first state; its `enter` is run after the starter went on."""
@@ -238,7 +240,6 @@ class StateMachine(Actor, Generic[S, D, M]):
         return await self._run()
 
     async def _run(self) -> Stop | None:
-        left = BURST
         while not self._is_asked:
             event = self._queue.popleft() if self._queue else self._timeouts.take_due()
             if event is None:
@@ -246,11 +247,15 @@ class StateMachine(Actor, Generic[S, D, M]):
             stop = await self._step(event)
             if stop is not None:
                 return stop
-            left -= 1
-            if not left:
-                await trio.lowlevel.checkpoint()
-                left = BURST
+            if self._queue or self._timeouts.is_due:
+                await self._spend()
         return None
+
+    async def _spend(self) -> None:
+        self._left -= 1
+        if not self._left:
+            await trio.lowlevel.checkpoint()
+            self._left = BURST
 
     async def _step(self, event: StateEvent) -> Stop | None:
         answer = await settle(self.handle_event(event, self._state, self._data))
@@ -292,6 +297,7 @@ class StateMachine(Actor, Generic[S, D, M]):
             effects.take("enter", answer.actions)
             if isinstance(answer, Keep):
                 return None
+            await self._spend()
 
     def _stop(self, answer: Stop | StopAndReply[D]) -> Stop:
         if isinstance(answer, StopAndReply):

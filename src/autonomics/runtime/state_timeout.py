@@ -43,6 +43,11 @@ class TimeoutTable:
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def is_due(self) -> bool:
+        """One needs no clock, and so is the next event."""
+        return bool(self._due)
+
     def apply(self, action: TimeoutAction) -> None:
         """Do what an action says."""
         match action:

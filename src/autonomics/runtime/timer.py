@@ -5,9 +5,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
+
+# Timers fired between two checkpoints: after a pause of the loop, thousands may be due at once.
+BURST: Final = 32
 
 
 class Item(Protocol):
@@ -134,6 +137,11 @@ class TimerQueue:
             with self._nap:
                 await trio.sleep_forever()
             now = trio.current_time()
+            left = BURST
             while self._heap and self._heap[0][0] <= now:
                 if not heapq.heappop(self._heap)[2].fire():
                     self._cancelled -= 1
+                left -= 1
+                if not left:
+                    await trio.lowlevel.checkpoint()
+                    left = BURST
