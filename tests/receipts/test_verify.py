@@ -455,6 +455,47 @@ async def test_full_bundles_missing_at_the_start_count_as_pruned() -> None:
     assert check(pruned).code == 40
 
 
+async def prune(size: int) -> tuple[Bundle, list[Receipt]]:
+    """Return a log whose first `size` receipts are known by their hashes alone, and four more."""
+    hashes = [verify.leaf_hash(b"%d" % number) for number in range(size)]
+    frontier: list[bytes] = []
+    for index, hashed in enumerate(hashes):
+        verify.push_leaf(index, frontier, hashed)
+    head = LogHead(ACME, size, hashes[-1], 1, tuple(frontier))
+    erasures = [make_entry("why", kind="erasure", ref=ref) for ref in (0, size, size)]
+    entries = [make_entry("erased"), *erasures]
+    head, receipts = append(head, entries, NOW, count_salts_from(1), IDEM_KEY, epoch=1)
+    receipts[0] = attrs.evolve(receipts[0], salt=None, payload=None)
+    bundle = dict(tiles.hash_tiles([*hashes, *(receipt.leaf_hash for receipt in receipts)]))
+    path = verify.tile_path("entries", size // 256, len(receipts))
+    bundle[path] = tiles.entry_bundle([receipt.leaf for receipt in receipts])
+    disclosed = [{"seq": r.seq, **disclose(r.salt, r.payload)} for r in receipts[1:]]
+    bundle["checkpoint"] = await sign_checkpoint(checkpoint_of(head), SIGNER)
+    return with_payloads(bundle, disclosed), receipts
+
+
+async def test_a_log_with_three_levels_of_tiles_is_checked_at_every_level() -> None:
+    bundle, _ = await prune(1 << 16)
+    verdict = check(bundle)
+    assert (verdict.code, verdict.pruned, verdict.present, verdict.erased) == (10, 1 << 16, 3, 1)
+    # Nobody can tell whether a payload that was pruned is still somewhere.
+    assert verdict.warnings == ()
+    assert "tile/2/000.p/1" in bundle
+    for name in ("tile/2/000.p/1", "tile/1/000", "tile/1/255", "tile/0/256.p/4", "tile/0/017"):
+        if name in bundle:
+            assert check({**bundle, name: flip(bundle[name], 77)}).code == 40, name
+
+
+async def test_the_check_of_a_log_gives_roots_at_the_sizes_that_were_asked_for() -> None:
+    receipts = build(9)
+    log = verify.LogCheck(ACME, [], [0, 4])
+    for receipt in receipts:
+        log.take(receipt.leaf)
+    assert log.root_at(0) == verify.EMPTY_ROOT
+    assert log.root_at(4) == head_of(receipts[:4]).root
+    assert log.root_at(9) == head_of(receipts).root
+
+
 async def test_a_checkpoint_of_an_empty_log_is_invalid() -> None:
     root = base64.b64encode(verify.EMPTY_ROOT).decode()
     signed = await sign_note(f"{ACME}\n0\n{root}\n", ACME, SIGNER)

@@ -13,8 +13,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from autonomics.integrations.signing_key_file import SigningKeyFile
-from autonomics.receipts import verify
-from autonomics.receipts.checkpoint import checkpoint_of, sign_checkpoint
+from autonomics.receipts import checkpoint, verify
 from autonomics.receipts.export import export_bundle, export_lines
 from autonomics.receipts.log import LogHead, Receipt, append
 from autonomics.receipts.proof import format_proof
@@ -27,6 +26,8 @@ from autonomics.testing.store_contract import (
     count_salts_from,
     make_entry,
 )
+
+from .evidence import TODAY, build, bundle_of, checkpoint_of, cosign, forge, policy_of, rename
 
 SIGNER = SigningKeyFile(ed25519.Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
 VKEY = format_vkey(ACME, SIGNER.public_key)
@@ -61,7 +62,7 @@ def evidence(tmp_path: Path) -> Evidence:
     head, receipts = append(
         LogHead.empty(ACME), entries, NOW, count_salts_from(0), IDEM_KEY, epoch=1
     )
-    signed = trio.run(sign_checkpoint, checkpoint_of(head), SIGNER)
+    signed = trio.run(checkpoint.sign_checkpoint, checkpoint.checkpoint_of(head), SIGNER)
     return Evidence(tmp_path, receipts, signed)
 
 
@@ -114,6 +115,7 @@ def test_a_folder_in_the_place_of_a_file_counts_as_missing(evidence: Evidence) -
         ["{bundle}", "--known-checkpoint", "/nowhere"],
         ["{bundle}", "--known-checkpoint", "{lines}"],
         ["{bundle}", "--quorum", "2"],
+        ["{bundle}", "--policy", "{bundle}"],
     ],
 )
 def test_what_can_not_be_used_is_exit_code_2_and_said_on_stderr(
@@ -140,3 +142,80 @@ def test_main_runs_in_process_too(evidence: Evidence, capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert verify.main(["/nowhere/at/all"]) == 2
     assert "can't read /nowhere/at/all" in capsys.readouterr().err
+
+
+@pytest.fixture
+def witnessed(tmp_path: Path) -> Path:
+    """A bundle that two of three witnesses cosigned, beside the policy that asks for them."""
+    log = build(5)
+    bundle = bundle_of(log, cosign(checkpoint_of(log), "w1", "w3", at=TODAY))
+    for path, data in bundle.items():
+        (tmp_path / "bundle" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bundle" / path).write_bytes(data)
+    (tmp_path / "policy").write_bytes(policy_of())
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-S", "bundle/verify.py", "bundle", *options]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("--policy policy --at 2030-03-17T18:00:00Z", 0),
+        ("--policy policy --at 2030-03-17T18:00:00Z --max-age 15m", 0),
+        ("--policy policy --at 2030-03-17T19:46:40+01:00 --max-age 59m", 50),
+        ("--policy policy --at 2030-03-17T17:00:00Z", 10),  # the cosignatures come later
+        ("--policy policy --max-age 15m --known-checkpoint bundle/checkpoint", 10),
+        ("--policy policy --at 2030-03-17T18:00:00Z --known-checkpoint policy", 2),
+        ("--policy nowhere", 2),
+        ("--policy bundle", 2),
+        ("--policy bundle/checkpoint", 2),
+        ("--policy policy --max-age 15", 2),
+        ("--policy policy --at yesterday", 2),
+        ("--policy policy --at 2030-03-17T18:00:00", 2),
+        ("--max-age 15m", 2),
+    ],
+)
+def test_the_policy_and_the_time_come_from_the_command_line(
+    witnessed: Path, options: str, code: int
+) -> None:
+    result = run(witnessed, *options.split())
+    assert result.returncode == code, result
+    assert (result.stderr == "") == (code != 2)
+    if code == 2:
+        assert "verify: " in result.stderr
+
+
+def test_the_json_of_a_fork_holds_both_checkpoints(witnessed: Path) -> None:
+    kept = checkpoint_of(forge(build(5), 2, rename))
+    (witnessed / "kept").write_bytes(kept)
+    options = ("--known-checkpoint", "kept", "--known-checkpoint", "kept")
+    result = run(witnessed, "--policy", "policy", *options, "--json")
+    assert result.returncode == 30
+    found = json.loads(result.stdout)
+    shown = (witnessed / "bundle/checkpoint").read_text()
+    assert found["evidence"] == [kept.decode(), shown]
+    said = run(witnessed, "--policy", "policy", *options).stdout
+    assert said.startswith("diverged (30): root at size 5 differs")
+    assert said.count(f"    {ACME}\n    5\n") == 2
+
+
+def test_main_takes_the_policy_in_process_too(
+    witnessed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(witnessed / "bundle"), "--policy", str(witnessed / "policy")]
+    assert verify.main([*words, "--at", "2030-03-17T18:00:00Z", "--max-age", "1d"]) == 0
+    assert "witnessed (0): signed by a key that you brought; cosigned by w1, w3" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(SystemExit) as caught:
+        verify.main([*words, "--max-age", "soon"])
+    assert caught.value.code == 2
+    assert "expected an age such as 90s" in capsys.readouterr().err
+    (witnessed / "bundle" / "payloads.jsonl").unlink()
+    assert verify.main(words) == 40
+    assert verify.main([*words[:2], str(witnessed / "none")]) == 2
+    assert "can't read" in capsys.readouterr().err
