@@ -3,10 +3,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import get_args
 
-import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from autonomics.errors import ChildRefused, StartFailed
 from autonomics.runtime import Normal, Refuse, Shutdown, Stop
@@ -17,6 +16,7 @@ from autonomics.supervisors import (
     terminate_child,
     which_children,
 )
+from autonomics.testing.schedule import run_seeded
 from autonomics.testing.stage import Stage, open_stage
 
 IDS = ("a", "b", "c", "d")
@@ -63,6 +63,7 @@ async def check(stage: Stage) -> None:
     st.fixed_dictionaries(dict.fromkeys(IDS, inits)),
     st.lists(acts, max_size=12),
     st.integers(0, 20),
+    st.integers(0, 2**32 - 1),
 )
 def test_whatever_happens_no_child_runs_twice_and_none_is_left(
     strategy: Strategy,
@@ -70,6 +71,7 @@ def test_whatever_happens_no_child_runs_twice_and_none_is_left(
     later_inits: dict[str, list[Refuse | None]],
     plan: list[tuple[str, str]],
     max_restarts: int,
+    seed: int,
 ) -> None:
     async def main() -> None:
         async with open_stage() as stage:
@@ -93,4 +95,4 @@ def test_whatever_happens_no_child_runs_twice_and_none_is_left(
             kills = sum(act == "kill" for act, _ in plan)
             assert len(ups) - kills <= len(ends) <= len(ups)
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    run_seeded(main, seed)

@@ -1,24 +1,54 @@
 from __future__ import annotations
 
-from hypothesis import given
+from fractions import Fraction
+
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from autonomics.supervisors import RestartWindow
 
-steps = st.lists(st.integers(0, 8), max_size=40)
+
+class WindowMachine(RuleBasedStateMachine):
+    """Against a list of all restarts there ever were, in fractions, on a clock of its own."""
+
+    window: RestartWindow | None = None
+
+    @initialize(limit=st.integers(0, 5), within_s=st.sampled_from([0.5, 1, 2.75, 12]))
+    def open(self, limit: int, within_s: float) -> None:
+        self.window = RestartWindow(limit, within_s)
+        self.limit, self.within = limit, Fraction(within_s)
+        self.now = Fraction(1000)
+        self.past: list[Fraction] = []
+
+    def recent(self) -> int:
+        return sum(self.now - at <= self.within for at in self.past)
+
+    # Quarters: what floats can hold exactly, so that the very edge of the window is met often.
+    @rule(quarters=st.integers(0, 13))
+    def wait(self, quarters: int) -> None:
+        self.now += Fraction(quarters, 4)
+
+    @rule()
+    def wait_until_the_oldest_is_just_as_old_as_the_window(self) -> None:
+        for at in self.past:
+            if self.now - at <= self.within:
+                self.now = at + self.within
+                return
+
+    @rule()
+    def restart(self) -> None:
+        assert self.window is not None
+        self.past.append(self.now)
+        assert self.window.spend(float(self.now)) == (self.recent() <= self.limit)
+
+    @invariant()
+    def agrees(self) -> None:
+        if self.window is None:
+            return
+        assert self.window.left(float(self.now)) == max(0, self.limit - self.recent())
+        assert self.window.used(float(self.now)) == self.recent()
 
 
-@given(st.integers(0, 5), st.integers(1, 12), steps)
-def test_the_window_agrees_with_counting_all_restarts(
-    limit: int, within_s: int, gaps: list[int]
-) -> None:
-    window = RestartWindow(limit, within_s)
-    past: list[int] = []
-    now = 0
-    for gap in gaps:
-        now += gap
-        past.append(now)
-        recent = [at for at in past if now - at <= within_s]
-        assert window.spend(now) == (len(recent) <= limit)
-        assert window.used(now) == len(recent)
-        assert window.left(now) == max(0, limit - len(recent))
+TestWindow = WindowMachine.TestCase
+TestWindow.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
