@@ -1,0 +1,53 @@
+"""The guide's program runs as it stands there, and its tables and numbers are those of the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from autonomics.runtime import MailboxStatistics, actor, host, state_machine, timer
+from autonomics.runtime.mailbox import FEW, OnFull
+
+GUIDE = (Path(__file__).resolve().parents[2] / "docs/guides/back_pressure.md").read_text("utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_program_prints_what_stands_below_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that jumps: the seconds in it take no time."""
+    blocks = dict(BLOCK.findall(GUIDE))
+    run: Callable[..., object] = trio.run
+
+    def run_at_once(main: Any) -> None:
+        run(main, clock=MockClock(autojump_threshold=0))
+
+    monkeypatch.setattr(trio, "run", run_at_once)
+    exec(compile(blocks["python"], "back_pressure.md", "exec"), {"__name__": "guide"})
+    assert capsys.readouterr().out == blocks["text"]
+
+
+def test_the_tables_list_all_policies_and_counters() -> None:
+    rows = re.findall(r"^\| `(\w+)`", GUIDE, re.MULTILINE)
+    fields = [field.name for field in attrs.fields(MailboxStatistics)]
+    assert rows == ["refuse", "block", "drop_oldest", "drop_newest", *fields]
+    assert set(rows) - set(fields) == set(get_args(OnFull))
+
+
+def test_its_numbers_are_those_of_the_code() -> None:
+    text = " ".join(GUIDE.split())
+    for said in (
+        f"lets others run after {actor.BATCH} messages",
+        f"`cast_when_room`: {host.REDUCTIONS} of them",
+        f"enters again: {state_machine.BURST}, beside its messages",
+        f"due together: {timer.BURST}.",
+        f"with {FEW} of them",
+    ):
+        assert said in text
