@@ -178,6 +178,144 @@ def test_a_second_signal_ends_a_stuck_process_and_says_what_is_stuck() -> None:
     assert "  root/stuck\n" in err
 
 
+def run_to_its_end(program: str, *numbers: signal.Signals) -> tuple[str, str, int]:
+    """Run a program, send it signals once it is ready, and wait for it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            for number in numbers:
+                process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return out, err, process.returncode
+
+
+SPINNING = """
+    import trio
+    from autonomics.runtime import Actor, open_runtime
+    from autonomics.supervisors import ChildSpec, Supervisor
+
+    class Tidy(Actor):
+        async def init(self):
+            if is_up:
+                print("started again", flush=True)
+
+        async def terminate(self, reason):
+            print("tidy", flush=True)
+
+    class Spinning(Tidy):
+        async def handle_cast(self, message):
+            print("ready", flush=True)
+            while True:
+                pass
+
+    is_up = []
+
+    async def main():
+        children = [ChildSpec(id="tidy", start=Tidy), ChildSpec(id="spinning", start=Spinning)]
+        async with open_runtime({how}) as runtime:
+            await runtime.start(lambda: Supervisor(children), name="root")
+            is_up.append(True)
+            for ref in runtime.living():
+                if ref.path == "root/spinning":
+                    ref.cast("spin")
+            await trio.sleep_forever()
+
+    trio.run(main)
+"""
+
+
+def test_an_interrupt_breaks_a_tight_loop_and_the_tree_stops_in_order() -> None:
+    """TRI-16, TR-19: without a receiver, trio raises it in whoever runs; nobody starts again."""
+    out, err, code = run_to_its_end(SPINNING.format(how=""), signal.SIGINT)
+    assert out == "tidy\n"  # not of the one that was interrupted
+    assert "KeyboardInterrupt" in err
+    assert code in (-signal.SIGINT, 130)
+
+
+def test_a_second_signal_ends_a_process_whose_loop_never_hears_of_the_first() -> None:
+    """TRI-18, TRI-07: one child blocks the loop, which is what takes a first signal."""
+    # Two of them, for the system may deliver two of a kind as one.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    out, err, code = run_to_its_end(SPINNING.format(how="with_signals=True"), *numbers)
+    assert out == ""
+    assert "giving up on these:\n  root\n" in err
+    assert "the loop has not heard of the first, for it stands here:\n" in err
+    assert err.rstrip().endswith("Spinning.handle_cast")
+    assert code == 128 + signal.SIGTERM
+
+
+def test_with_a_receiver_no_child_sees_an_interrupt() -> None:
+    """TRI-16: it sees a stop request, whatever it is at."""
+    program = """
+        import trio
+        from autonomics.runtime import Worker, open_runtime
+
+        class Curious(Worker):
+            async def run(self, started):
+                started()
+                print("ready", flush=True)
+                try:
+                    while True:
+                        await trio.lowlevel.checkpoint()
+                except BaseException as error:
+                    print(type(error).__name__, flush=True)
+                    raise
+
+        async def main():
+            async with open_runtime(with_signals=True) as runtime:
+                await runtime.start(Curious)
+                await trio.sleep_forever()
+
+        trio.run(main)
+    """
+    out, _, code = run_to_its_end(program, signal.SIGINT)
+    assert out == "Cancelled\n"
+    assert code in (-signal.SIGINT, 130)
+
+
+def test_system_exit_in_an_actor_does_not_end_the_process_and_in_the_block_says_how() -> None:
+    """TRI-17."""
+    program = """
+        import sys, trio
+        from autonomics.runtime import Actor, open_runtime
+        from autonomics.supervisors import ChildSpec, Supervisor
+
+        class Leaving(Actor):
+            async def handle_cast(self, message):
+                sys.exit(3)
+
+        async def main():
+            async with open_runtime() as runtime:
+                spec = ChildSpec(id="leaving", name="leaving", start=Leaving)
+                await runtime.start(lambda: Supervisor([spec]))
+                first = runtime.whereis("leaving")
+                first.cast("go")
+                print("ready", await first.wait_down(), flush=True)
+                assert await runtime.await_name("leaving") is not first
+                sys.exit(4)
+
+        trio.run(main)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "ready Crash(error=SystemExit(3))\n"
+    assert done.stderr == ""
+    assert done.returncode == 4
+
+
 async def test_sigterm_ends_the_block_without_an_error(autojump_clock: MockClock) -> None:
     log: list[str] = []
     async with open_runtime(with_signals=True) as runtime:

@@ -187,9 +187,9 @@ class Mailbox:
         if queue is None:
             queue = self.queue = deque()
             self._since_s = self.now_s() if now_s is None else now_s
-        queue.append(envelope)
         if self.sleeper is not None:
-            self.wake(now_s)
+            self.wake(now_s)  # before the message is there, for this may raise
+        queue.append(envelope)
 
     def put_info(self, message: object) -> None:
         """Append a message of the runtime, whatever the bound."""
@@ -255,9 +255,9 @@ class Mailbox:
     def wake(self, now_s: float | None = None) -> None:
         """Let the owner look again."""
         if self.sleeper is not None:
-            sleeper, self.sleeper = self.sleeper, None
+            trio.lowlevel.reschedule(self.sleeper)  # first: it raises in a foreign thread
+            self.sleeper = None
             self._since_s = self.now_s() if now_s is None else now_s
-            trio.lowlevel.reschedule(sleeper)
 
     def look(self) -> None:
         """Note what time it is with the messages that are here now; once in a while suffices.
