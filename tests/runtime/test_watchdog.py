@@ -5,6 +5,7 @@ What blocks waits for the report itself, so no test depends on how fast the mach
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import re
@@ -24,7 +25,16 @@ import trio
 from trio.testing import MockClock
 
 from autonomics.errors import InvalidInput
-from autonomics.runtime import Actor, Call, ReplyTo, Worker, open_runtime
+from autonomics.runtime import (
+    Actor,
+    Call,
+    ReplyTo,
+    Runtime,
+    Worker,
+    open_in_asyncio,
+    open_in_thread,
+    open_runtime,
+)
 from autonomics.runtime.watchdog import Watchdog, open_watchdog
 from autonomics.telemetry import listening
 
@@ -237,8 +247,8 @@ async def test_a_block_outside_of_every_actor_has_a_task_and_no_path(reports: Re
     assert reports.blocked(own)[0]["path"] is None
 
 
-async def test_a_host_that_blocks_the_loop_it_lends_is_called_host(reports: Reports) -> None:
-    """What trio's loop runs on behalf of nobody, as a signal handler, is none of an actor."""
+async def test_code_that_is_in_no_task_is_called_host(reports: Reports) -> None:
+    """A signal handler, which runs in the middle of whatever the loop does."""
 
     def block(_: int, __: object) -> None:
         reports.block("host")
@@ -253,6 +263,33 @@ async def test_a_host_that_blocks_the_loop_it_lends_is_called_host(reports: Repo
         signal.signal(signal.SIGUSR1, earlier)
     assert reports.blocked("host")[0]["path"] is None
     assert "Reports.block" in "".join(reports.blocked("host")[0]["stack"])
+
+
+def test_in_asyncio_an_actor_and_the_host_are_told_apart(reports: Reports) -> None:
+    async def start(runtime: Runtime) -> None:
+        await runtime.start(Doer, name="doer")
+
+    async def serve() -> None:
+        async with open_in_asyncio(start, blocked_after_s=SOON_S) as bridge:
+            await bridge.call("doer", Do(lambda: reports.block("doer")), timeout_s=NEVER_S)
+            reports.block("host")
+            await bridge.run(reports.until_unblocked, "host")
+
+    asyncio.run(serve())
+    assert reports.blocked("doer")[0]["path"] == "doer"
+    assert reports.blocked("host")[0]["path"] is None
+    assert "Reports.block" in "".join(reports.blocked("host")[0]["stack"])
+    assert not watchdogs()
+
+
+def test_in_a_thread_of_its_own_the_runtime_is_watched_too(reports: Reports) -> None:
+    async def start(runtime: Runtime) -> None:
+        await runtime.start(Doer, name="doer")
+
+    with open_in_thread(start, blocked_after_s=SOON_S) as portal:
+        portal.call("doer", Do(lambda: reports.block("doer")), timeout_s=NEVER_S)
+    assert reports.blocked("doer")[0]["path"] == "doer"
+    assert not watchdogs()
 
 
 async def test_a_long_block_is_reported_again_each_time_its_length_has_doubled(

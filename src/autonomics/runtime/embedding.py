@@ -65,9 +65,16 @@ class HostedTree:
 
     calls: trio.Nursery
 
-    def __init__(self, setup: Setup, stop_within_s: float, runner: HostRunner) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        stop_within_s: float,
+        runner: HostRunner,
+        blocked_after_s: float | None = None,
+    ) -> None:
         self._setup = setup
         self._stop_within_s = stop_within_s
+        self._blocked_after_s = blocked_after_s
         self._runner = runner
         self._pid: int | None = None
         self._runtime: Runtime | None = None
@@ -104,7 +111,9 @@ class HostedTree:
         # Around the runtime, so that calls still hear how their actors end.
         async with trio.open_nursery() as self.calls:
             try:
-                async with open_runtime(stop_within_s=self._stop_within_s) as runtime:
+                async with open_runtime(
+                    stop_within_s=self._stop_within_s, blocked_after_s=self._blocked_after_s
+                ) as runtime:
                     self._runtime = runtime
                     with self._block:
                         await self._setup(runtime)

@@ -57,8 +57,8 @@ class AsyncioBridge:
     _done: asyncio.Future[Outcome[None]]
     _keeper: AsyncGenerator[None]
 
-    def __init__(self, setup: Setup, stop_within_s: float) -> None:
-        self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
+    def __init__(self, setup: Setup, stop_within_s: float, blocked_after_s: float | None) -> None:
+        self._tree = HostedTree(setup, stop_within_s, self._run_in_host, blocked_after_s)
         self._errands: set[Errand] = set()
         self._host: asyncio.Task[Any] | None = None
         self._cancels_before = 0
@@ -239,12 +239,15 @@ class AsyncioBridge:
         return task.result()
 
 
-def open_in_asyncio(setup: Setup, *, stop_within_s: float = 60.0) -> AsyncioBridge:
+def open_in_asyncio(
+    setup: Setup, *, stop_within_s: float = 60.0, blocked_after_s: float | None = None
+) -> AsyncioBridge:
     """Open a runtime inside the running asyncio loop for the length of an `async with` block.
 
     `setup` starts the roots; what it raises comes out here. Leaving the block, by whatever way,
     stops the tree in order; a cancellation during the stop kills what is left of it. When a root
     of the setup crashes, is killed or gives up, the block is cancelled and ActorDied comes out of
-    it. Signals stay with the host: asyncio.run turns SIGINT into a cancellation.
+    it. Signals stay with the host: asyncio.run turns SIGINT into a cancellation. With
+    `blocked_after_s`, see `open_runtime`, code of the host that holds the loop is told of as host.
     """
-    return AsyncioBridge(setup, stop_within_s)
+    return AsyncioBridge(setup, stop_within_s, blocked_after_s)

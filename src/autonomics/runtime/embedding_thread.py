@@ -33,8 +33,8 @@ Ts = TypeVarTuple("Ts")
 class ThreadPortal:
     """The way from threads into the tree; see `open_in_thread`."""
 
-    def __init__(self, setup: Setup, stop_within_s: float) -> None:
-        self._tree = HostedTree(setup, stop_within_s, self._run_in_host)
+    def __init__(self, setup: Setup, stop_within_s: float, blocked_after_s: float | None) -> None:
+        self._tree = HostedTree(setup, stop_within_s, self._run_in_host, blocked_after_s)
         self._token: Future[trio.lowlevel.TrioToken] = Future()
         self._serving: Future[None] = Future()
         self._answers: set[Future[Outcome[Any]]] = set()
@@ -207,12 +207,15 @@ def _run_traced(function: Callable[..., Any], args: tuple[Any, ...], trace: obje
     return answer
 
 
-def open_in_thread(setup: Setup, *, stop_within_s: float = 60.0) -> ThreadPortal:
+def open_in_thread(
+    setup: Setup, *, stop_within_s: float = 60.0, blocked_after_s: float | None = None
+) -> ThreadPortal:
     """Open a runtime in a thread of its own for the length of a `with` block.
 
     `setup` starts the roots; what it raises comes out here. Leaving the block, by KeyboardInterrupt
     too, stops the tree in order; another KeyboardInterrupt kills what is left of it. When a root of
     the setup crashes, is killed or gives up, the tree stops, and ActorDied comes out of every call
-    and of the block. Open it after a fork: in a forked process each use raises RuntimeUnusable.
+    and of the block. Open it after a fork: in a forked process each use raises RuntimeUnusable. For
+    `blocked_after_s` see `open_runtime`.
     """
-    return ThreadPortal(setup, stop_within_s)
+    return ThreadPortal(setup, stop_within_s, blocked_after_s)
