@@ -43,16 +43,26 @@ class Recovered:
 def recover(path: Path, schema: int = SCHEMA_VERSION) -> Recovered:
     """Prove the file, read-only; StoreUnusable says in one line what is wrong."""
     try:
-        connection = open_for_reading(path)
         try:
-            check_schema(path, connection, schema)
-            return _Scan(path, connection).run()
-        finally:
-            connection.close()
+            return _recover(path, schema)
+        except sqlite3.OperationalError:
+            raise  # the disk or a lock, not the content: another try may succeed
+        except sqlite3.DatabaseError:
+            # SQLite tells a failed read of the first page as a malformed file: look once more.
+            return _recover(path, schema)
     except sqlite3.OperationalError:
-        raise  # the disk or a lock, not the content: another try may succeed
+        raise
     except sqlite3.DatabaseError as error:
         raise StoreUnusable(f"{path} is corrupted: {error}") from error
+
+
+def _recover(path: Path, schema: int) -> Recovered:
+    connection = open_for_reading(path)
+    try:
+        check_schema(path, connection, schema)
+        return _Scan(path, connection).run()
+    finally:
+        connection.close()
 
 
 def read_frames(path: Path, connection: sqlite3.Connection, first: int = 0) -> Iterator[Frame]:

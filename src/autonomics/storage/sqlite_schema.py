@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import struct
 from pathlib import Path
@@ -12,6 +13,7 @@ from autonomics.errors import StoreUnusable
 APPLICATION_ID = 0x41544E4D  # "ATNM"
 SCHEMA_VERSION = 2
 VAULT_META = "payload_key"
+_ERROR_CODE = re.compile(r"error code=(\d+)")
 
 # `frame` is the truth; `span` and `idem` are indexes over it; a payload stands in a row of its own,
 # with its wrapped key, so that it can be erased; `subject` says whom it names, as long as it is
@@ -131,18 +133,26 @@ def check_schema(path: Path, connection: sqlite3.Connection, schema: int = SCHEM
     if difference := found.symmetric_difference(TABLES_OF[schema]):
         raise StoreUnusable(f"{path} has another schema: {min(difference)[:60]!r}")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    code = _ERROR_CODE.search(result)
+    if code is not None and int(code[1]) & 0xFF == sqlite3.SQLITE_IOERR:
+        # The disk, and not the content: another try may succeed.
+        raise sqlite3.OperationalError(f"disk I/O error: {' '.join(result.split())}")
     if result != "ok":
         raise StoreUnusable(f"{path} is corrupted: {' '.join(result.split())}")
 
 
 def create_file(path: Path, vault_id: str) -> None:
-    """Make the file, readable by its owner alone, with its tables, in one transaction.
+    """Make the file, readable by its owner alone, with its tables: whole, or not at all.
 
     It is bound to the vault that its payloads' keys are wrapped under.
     """
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None)
+    unborn = path.with_name(f"{path.name}.unborn")
+    for left in (unborn, unborn.with_name(f"{unborn.name}-journal")):
+        left.unlink(missing_ok=True)
+    os.close(os.open(unborn, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(unborn, isolation_level=None)
     try:
+        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -153,6 +163,7 @@ def create_file(path: Path, vault_id: str) -> None:
         connection.execute("COMMIT")
     finally:
         connection.close()
+    unborn.replace(path)
     sync_folder(path.parent)
 
 
