@@ -298,8 +298,10 @@ async def test_a_sender_that_gives_up_waiting_for_room_leaves_nothing(
 ) -> None:
     ref, release = await hold(stage, 1, "block")
     ref.cast("first")
-    with pytest.raises(CallTimedOut):
+    with pytest.raises(CallTimedOut, match="^a had no room for str in 0.1 s$"):
         await ref.cast_when_room("late", timeout_s=0.1)
+    with pytest.raises(CallTimedOut, match="^a gave no reply to Ask in 0.1 s$"):
+        await ref.call(Ask("late"), timeout_s=0.1)
     release.set()
     await wait_all_tasks_blocked()
     assert stage.log == ["first"]

@@ -23,7 +23,9 @@ from autonomics.runtime import (
     Shutdown,
     StateEvent,
     StateMachine,
+    resume,
     send_request,
+    suspend,
 )
 from autonomics.testing.scripted import Ask, ScriptedActor
 from autonomics.testing.stage import Stage
@@ -152,6 +154,20 @@ async def test_nothing_but_the_runtimes_own_messages_overtakes(
         second.set()
     assert stage.log[5:] == ["term:a:shutdown"]
     assert await a.wait_down() == Shutdown()
+
+
+async def test_a_system_command_overtakes_the_mail(autojump_clock: MockClock, stage: Stage) -> None:
+    """MBX-04."""
+    a = await stage.runtime.start(stage.script("a"))
+    stage.log.clear()
+    for message in (1, 2):
+        a.cast(message)
+    await suspend(a)
+    assert stage.log == []
+    a.cast(3)
+    await resume(a)
+    await wait_all_tasks_blocked()
+    assert stage.log == [1, 2, 3]
 
 
 async def test_a_mailbox_is_bounded_and_its_sender_never_blocked(

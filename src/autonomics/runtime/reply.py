@@ -10,6 +10,7 @@ from outcome import Error, Outcome, Value
 from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from autonomics.errors import ActorDied, CallTimedOut
+from autonomics.runtime.message import Call
 
 if TYPE_CHECKING:
     from autonomics.runtime.incarnation import Incarnation
@@ -97,7 +98,9 @@ class ReplyTo:
             return False
         self._has_timer = False
         kind, within = type(self.message).__name__, f"{self._timeout_s} s"
-        self.fail(CallTimedOut(f"{self.callee.path} gave no reply to {kind} in {within}"))
+        # Who sends a cast waits for room alone.
+        lacked = "gave no reply to" if isinstance(self.message, Call) else "had no room for"
+        self.fail(CallTimedOut(f"{self.callee.path} {lacked} {kind} in {within}"))
         return True
 
     def close(self) -> None:

@@ -205,6 +205,9 @@ class StateMachine(Actor, Generic[S, D, M]):
         self._carry_out(effects)
         return await self._run()
 
+    # Not on the caller's stack, even where all callbacks are plain: one that returns a coroutine, a
+    # budget that is spent between two events, or an `enter` that repeats itself would have to go on
+    # in the actor's own task, in the middle of a step, with the caller still shown as waiting.
     @final
     async def handle_call(self, message: M, reply_to: ReplyTo) -> object:
         """Make it an event."""
