@@ -39,6 +39,24 @@ def test_missing_and_extra_fields_are_errors_even_if_nobody_listens(
         telemetry.emit("actor.zombie", **fields)
 
 
+def test_a_prepared_event_is_checked_when_it_is_prepared() -> None:
+    with pytest.raises(InvalidInput, match="unknown event 'xyzzy'$"):
+        telemetry.prepare("xyzzy")
+    with pytest.raises(InvalidInput, match="fields of 'actor.zombie'"):
+        telemetry.prepare("actor.zombie", "colour")
+
+
+def test_a_prepared_event_has_its_values_in_the_order_of_its_names() -> None:
+    tell = telemetry.prepare("child.restarted", "restarts", "path", "child")
+    tell(1, "nobody", "listens")
+    seen: Seen = []
+    with telemetry.listening("t", note(seen)):
+        tell(2, "root", "a")
+        with pytest.raises(ValueError, match="shorter"):
+            tell(2, "root")
+    assert seen == [("child.restarted", {"restarts": 2, "path": "root", "child": "a"})]
+
+
 def test_a_raising_listener_is_detached_and_reported_and_the_others_go_on() -> None:
     seen: Seen = []
     error = ValueError("no")

@@ -41,6 +41,9 @@ BATCH = 32
 
 OWN_TERMINATE_S = 5.0
 
+_INIT: Final = Continue("init")
+"""What `_serve` is told to begin with where nothing has to be done after it."""
+
 
 class Behaviour:
     """What an incarnation runs. One instance per incarnation: a restart never sees old state."""
@@ -109,7 +112,7 @@ class Behaviour:
         """React to a stop request at once; synchronous, called by the incarnation."""
         self.incarnation.mailbox.wake()
 
-    async def live(self) -> ExitReason:
+    def live(self) -> Awaitable[ExitReason]:
         """Run from init to end; called once by the incarnation."""
         raise NotImplementedError
 
@@ -172,19 +175,17 @@ class Actor(Behaviour):
         """Send itself `message` at each interval until cancelled or dead."""
         return self.runtime.send_every(interval_s, self.ref, message)
 
-    async def live(self) -> ExitReason:
+    def live(self) -> Awaitable[ExitReason]:
         """Run init, the messages and `terminate`."""
-        started = await self.init()
-        if isinstance(started, Ignore | Refuse):
-            self.incarnation.refuse_start(started)
-            return Normal()
-        if started is not None and not isinstance(started, Continue):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise bad_return("init", "None, Continue, IGNORE or Refuse", started)
-        self.incarnation.announce_started()
-        if not self.cleans_up:
-            return await self._serve(started)
+        # Not one coroutine around the other: an idle actor is half as large as its coroutines.
+        return self._live_and_terminate() if self.cleans_up else self._serve(_INIT)
+
+    async def _live_and_terminate(self) -> ExitReason:
+        first = await _begin(self)
+        if isinstance(first, ExitReason):
+            return first
         try:
-            reason = await self._serve(started)
+            reason = await self._serve(first)
         except BaseException as error:
             leaves = list(iter_leaves(error))
             if all(isinstance(leaf, trio.Cancelled | KeyboardInterrupt) for leaf in leaves):
@@ -202,6 +203,11 @@ class Actor(Behaviour):
         mailbox = incarnation.mailbox
         task = trio.lowlevel.current_task()
         answer: Any
+        if first is _INIT:
+            begun = await _begin(self)
+            if isinstance(begun, ExitReason):
+                return begun
+            first = begun
         if first is not None:
             answer = self.handle_continue(first.message)
             if answer.__class__ is CoroutineType:
@@ -266,6 +272,21 @@ class Actor(Behaviour):
 
 SERVING: Final = Actor._serve.__code__  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
 """The code in whose frame `message` is the one that is being handled."""
+
+
+async def _begin(actor: Actor) -> Continue | ExitReason | None:
+    """Run init and let the starter go on; the exit reason if it is not to serve.
+
+    No method: an actor of the user's may have one of this name.
+    """
+    started = await actor.init()
+    if isinstance(started, Ignore | Refuse):
+        actor.incarnation.refuse_start(started)
+        return Normal()
+    if started is not None and not isinstance(started, Continue):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise bad_return("init", "None, Continue, IGNORE or Refuse", started)
+    actor.incarnation.announce_started()
+    return started
 
 
 class Worker(Behaviour):

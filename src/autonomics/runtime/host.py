@@ -21,6 +21,7 @@ from autonomics.runtime.interrupt import obey_signals
 from autonomics.runtime.message import AlreadyStarted
 from autonomics.runtime.reason import ExitReason, NoProcess, Shutdown
 from autonomics.runtime.ref import ActorRef, Address, Monitor, NamedRef
+from autonomics.runtime.start_watch import StartWatch
 from autonomics.runtime.timer import Timer, TimerQueue
 from autonomics.runtime.watchdog import open_watchdog
 from autonomics.telemetry import emit
@@ -66,6 +67,7 @@ class Runtime:
         self.nursery: trio.Nursery = nursery
         self.now_s: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.timers: TimerQueue = TimerQueue(self.now_s)
+        self.starts: StartWatch = StartWatch(self.timers)
         self.reductions: int = REDUCTIONS
         self.base_context: contextvars.Context = contextvars.copy_context()
         # A runtime opened by an actor's code is nobody's child.
@@ -195,7 +197,7 @@ class Runtime:
             actors=len(self._living),
             names=len(self._names),
             zombies=self.zombies,
-            timers=len(self.timers),
+            timers=len(self.timers) + self.starts.count_beside_timers(),
             dead_letters=self.dead_letters,
             late_replies=self.late_replies,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import trio
 from trio.lowlevel import wait_task_rescheduled
@@ -33,7 +33,7 @@ from autonomics.runtime.message import (
 from autonomics.runtime.reason import Crash, ExitReason, Killed, Normal, Verdict, classify
 from autonomics.runtime.ref import ActorRef, Monitor
 from autonomics.runtime.reply import ReplyTo
-from autonomics.telemetry import emit, is_heard
+from autonomics.telemetry import emit, is_heard, prepare
 
 if TYPE_CHECKING:
     from autonomics.runtime.host import Runtime
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from autonomics.runtime.timer import Timer
 
 State = Literal["starting", "running", "stopping", "zombie", "dead"]
+
+_NORMAL: Final = Normal()
+_tell_started = prepare("actor.started", "path", "name", "kind")
+_tell_crashed = prepare("actor.crashed", "path", "reason", "unread", "report")
+_tell_stopped = prepare("actor.stopped", "path", "reason", "unread")
 
 
 class Limits(Protocol):
@@ -108,9 +113,14 @@ class Incarnation:
     """Messages that were in the mailbox at the end."""
     _starter: trio.lowlevel.Task | None = None
     _start_ended: Callable[[], None] | None = None
-    _overdue: Timer | None = None
+    _is_overdue: bool = False
     # One lot for every change of state instead of one Event for each, and none if nobody waits.
     _news: trio.lowlevel.ParkingLot | None = None
+    # Dicts as ordered sets, each made when it is first needed.
+    _monitored_by: dict[Monitor, None] | None = None
+    _monitors: dict[Monitor, None] | None = None
+    _timers: dict[Timer, None] | None = None
+    _traces: dict[object, Callable[[], None]] | None = None
 
     def __init__(  # noqa: PLR0917 - by keyword, the call alone would cost a tenth of a start
         self,
@@ -132,15 +142,40 @@ class Incarnation:
         self.scope: trio.CancelScope = trio.CancelScope(shield=True)
         self.is_open: bool = behaviour.takes_mail
         """Alive, and takes mail."""
-        # Dicts as ordered sets: an empty one is a third of the size.
+        # Not made when they are needed, as the sets below are: a call asks for both.
         self.pending: dict[ReplyTo, None] = {}
         self.waits_for: list[Incarnation] = []
-        self.monitored_by: dict[Monitor, None] = {}
-        self.monitors: dict[Monitor, None] = {}
-        self.timers: dict[Timer, None] = {}
-        # What this incarnation has put up elsewhere (registry keys, groups) and how to take it
-        # down, by owner of the entry; in the order it was put up.
-        self.traces: dict[object, Callable[[], None]] = {}
+
+    @property
+    def monitored_by(self) -> dict[Monitor, None]:
+        """Who is told of its end, in the order of their monitors."""
+        if self._monitored_by is None:
+            self._monitored_by = {}
+        return self._monitored_by
+
+    @property
+    def monitors(self) -> dict[Monitor, None]:
+        """Whose end it is told of."""
+        if self._monitors is None:
+            self._monitors = {}
+        return self._monitors
+
+    @property
+    def timers(self) -> dict[Timer, None]:
+        """What is cancelled at its end."""
+        if self._timers is None:
+            self._timers = {}
+        return self._timers
+
+    @property
+    def traces(self) -> dict[object, Callable[[], None]]:
+        """What it has put up elsewhere (registry keys, groups) and how to take that down.
+
+        By owner of the entry, in the order it was put up.
+        """
+        if self._traces is None:
+            self._traces = {}
+        return self._traces
 
     @property
     def grace_s(self) -> float:
@@ -153,7 +188,7 @@ class Incarnation:
         """Live; this is the whole task."""
         CURRENT.set(self)
         error: BaseException | None = None
-        own: ExitReason = Normal()
+        own: ExitReason = _NORMAL
         with self.scope:
             try:
                 own = await self.behaviour.live()
@@ -171,7 +206,7 @@ class Incarnation:
         self.state = "running" if self.asked is None else "stopping"
         self._tell_starter()
         self._tell_news()
-        emit("actor.started", path=self.path, name=self.name, kind=self.behaviour.kind)
+        _tell_started(self.path, self.name, self.behaviour.kind)
 
     def refuse_start(self, answer: Ignore | Refuse) -> None:
         """Note what to tell the starter; the incarnation then returns."""
@@ -209,12 +244,17 @@ class Incarnation:
     def _set_init_deadline(self) -> None:
         within_s = self.limits.init_deadline_s
         if within_s != math.inf and self.behaviour.kind != "supervisor":
-            self._overdue = self.runtime.timers.set(within_s, self._tell_starter)
+            self.runtime.starts.watch(self, within_s)
+
+    def note_overdue(self) -> None:
+        """Let the starter go on without it: its init has had all the time it was given."""
+        self._is_overdue = True
+        self._tell_starter()
 
     async def _wait_for_start(self) -> None:
         # By one reschedule and a timer: a CancelScope would cost as much as the rest of the start.
-        if self._overdue is not None:
-            return  # it has fired: whoever watches the start was told so, and now awaits it
+        if self._is_overdue:
+            return  # whoever watches the start was told so, and now awaits it
         self._set_init_deadline()
         self._starter = trio.lowlevel.current_task()
 
@@ -226,17 +266,14 @@ class Incarnation:
         try:
             await wait_task_rescheduled(give_up)
         finally:
-            if self._overdue is not None:
-                self._overdue.disarm()
-                self._overdue = None
+            self.runtime.starts.forget(self)
 
     def _tell_starter(self) -> None:
         if self._starter is not None:
             starter, self._starter = self._starter, None
             trio.lowlevel.reschedule(starter)
         elif self._start_ended is not None:
-            if self._overdue is not None and self.state != "starting":
-                self._overdue.disarm()
+            self.runtime.starts.forget(self)
             ended, self._start_ended = self._start_ended, None
             ended()
 
@@ -280,10 +317,10 @@ class Incarnation:
     def hurry_start(self, reason: ExitReason) -> None:
         """Ask an incarnation that is still starting to end within its grace."""
         self.request_stop(reason)
-        left_s = None if self._overdue is None else self._overdue.cancel()
+        left_s = self.runtime.starts.left_s(self)
         soon_s = self.grace_s if left_s is None else min(self.grace_s, left_s)
         if soon_s != math.inf:
-            self._overdue = self.runtime.timers.set(soon_s, self._tell_starter)
+            self.runtime.starts.watch(self, soon_s)
 
     def kill(self, why: str) -> None:
         """Cancel it; `terminate` is not run."""
@@ -489,7 +526,7 @@ class Incarnation:
         if verdict.interrupted:
             self.runtime.interrupt("KeyboardInterrupt")
         self._part_from_callers(reason)
-        for monitor in self.monitored_by:
+        for monitor in self._monitored_by or ():
             monitor.fire(reason)
         while self.links:
             peer = self.links.popitem()[0]
@@ -498,9 +535,9 @@ class Incarnation:
             peer.take_exit(self, reason)
         if self.parent is not None and self.parent.children is not None:
             self.parent.children.pop(self, None)
-        for monitor in tuple(self.monitors):
+        for monitor in tuple(self._monitors or ()):
             monitor.cancel()
-        for timer in tuple(self.timers):
+        for timer in tuple(self._timers or ()):
             timer.disarm()
         if not was_starting:
             self.owner.child_exited(self, reason)
@@ -511,8 +548,8 @@ class Incarnation:
 
     def _part_from_callers(self, reason: ExitReason) -> None:
         self.runtime.release_name(self)
-        while self.traces:
-            self.traces.pop(next(iter(self.traces)))()
+        while self._traces:
+            self._traces.pop(next(iter(self._traces)))()
         if self.parting is not None:
             slot, reply = self.parting
             slot.reply(reply)
@@ -543,9 +580,9 @@ class Incarnation:
         reason, unread = verdict.reason, self.unread
         # Who ends because somebody else crashed has nothing to report.
         if isinstance(reason, Crash) and reason is not self.fate:
-            emit("actor.crashed", path=self.path, reason=reason, unread=unread, report=crash)
+            _tell_crashed(self.path, reason, unread, crash)
         else:
-            emit("actor.stopped", path=self.path, reason=reason, unread=unread)
+            _tell_stopped(self.path, reason, unread)
 
     # Waiting
 

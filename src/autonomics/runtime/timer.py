@@ -90,7 +90,7 @@ class TimerQueue:
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
+        self.now_s: Callable[[], float] = now_s
         # The number keeps timers of one deadline in the order they were set.
         self._heap: list[tuple[float, int, Item]] = []
         self._number = 0
@@ -103,7 +103,7 @@ class TimerQueue:
 
     def set(self, delay_s: float, fire: Callable[[], object]) -> Timer:
         """Call `fire` in `delay_s` seconds; it must not raise and must not block."""
-        timer = Timer(self._now_s() + delay_s, self, fire)
+        timer = Timer(self.now_s() + delay_s, self, fire)
         self.add(timer.deadline_s, timer)
         return timer
 

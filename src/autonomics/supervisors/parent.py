@@ -36,7 +36,10 @@ from autonomics.supervisors.request import (
 )
 from autonomics.supervisors.spec import check_seconds
 from autonomics.supervisors.window import RestartWindow
-from autonomics.telemetry import emit
+from autonomics.telemetry import emit, prepare
+
+_tell_exited = prepare("child.exited", "path", "child", "reason", "restarts")
+_tell_restarted = prepare("child.restarted", "path", "child", "restarts")
 
 
 class Parent(Actor, ABC):
@@ -369,7 +372,7 @@ class Parent(Actor, ABC):
     def note_restart(self, child: Child) -> None:
         """Count a child that is back."""
         child.restarts += 1
-        emit("child.restarted", path=self.path, child=child.key, restarts=child.restarts)
+        _tell_restarted(self.path, child.key, child.restarts)
 
     def _charge(self, child: Child, now: float) -> Stop | None:
         # The window alone has a hole: attempts slower than within_s / max_restarts never fill it
@@ -420,7 +423,7 @@ class Parent(Actor, ABC):
             self.forget(child)
 
     def _report_exit(self, child: Child, reason: ExitReason, *, restarts: bool) -> None:
-        emit("child.exited", path=self.path, child=child.key, reason=reason, restarts=restarts)
+        _tell_exited(self.path, child.key, reason, restarts)
 
     def _report_stop(self, child: Child, ended: ExitReason | None) -> None:
         """Report an end that a stop should not have found, or led to; by the rules of OTP."""

@@ -13,6 +13,7 @@ from autonomics.telemetry.bus import (
     events,
     is_heard,
     listening,
+    prepare,
     subscribe,
     unsubscribe,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "events",
     "is_heard",
     "listening",
+    "prepare",
     "subscribe",
     "unsubscribe",
 ]
