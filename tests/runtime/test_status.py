@@ -121,7 +121,7 @@ async def test_an_idle_actor_waits_for_mail_and_has_nothing_in_hand(
     assert (seen.timers, seen.keys, seen.is_suspended) == ((), (), False)
     assert seen.detail == {"passed": 0}
     # All of it is the runtime's, so nothing is left out.
-    assert functions(seen)[:3] == ["Incarnation.run", "Actor.live", "Actor._serve"]
+    assert functions(seen)[:2] == ["Incarnation.run", "Actor._serve"]
     assert status(stage.runtime.named("gated")) == attrs.evolve(seen, age_s=status(ref).age_s)
 
 

@@ -42,6 +42,14 @@ class WindowMachine(RuleBasedStateMachine):
         self.past.append(self.now)
         assert self.window.spend(float(self.now)) == (self.recent() <= self.limit)
 
+    @rule()
+    def restart_if_one_is_left(self) -> None:
+        assert self.window is not None
+        is_left = self.recent() < self.limit
+        assert self.window.take(float(self.now)) == is_left
+        if is_left:
+            self.past.append(self.now)
+
     @invariant()
     def agrees(self) -> None:
         if self.window is None:

@@ -182,7 +182,7 @@ class Actor(Behaviour):
 
     async def _live_and_terminate(self) -> ExitReason:
         first = await _begin(self)
-        if isinstance(first, ExitReason):
+        if first is not None and not isinstance(first, Continue):
             return first
         try:
             reason = await self._serve(first)
@@ -205,7 +205,7 @@ class Actor(Behaviour):
         answer: Any
         if first is _INIT:
             begun = await _begin(self)
-            if isinstance(begun, ExitReason):
+            if begun is not None and not isinstance(begun, Continue):
                 return begun
             first = begun
         if first is not None:
@@ -280,13 +280,18 @@ async def _begin(actor: Actor) -> Continue | ExitReason | None:
     No method: an actor of the user's may have one of this name.
     """
     started = await actor.init()
-    if isinstance(started, Ignore | Refuse):
-        actor.incarnation.refuse_start(started)
-        return Normal()
-    if started is not None and not isinstance(started, Continue):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise bad_return("init", "None, Continue, IGNORE or Refuse", started)
+    if started is not None:
+        if isinstance(started, Ignore | Refuse):
+            actor.incarnation.refuse_start(started)
+            return Normal()
+        if not isinstance(started, Continue):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise bad_return("init", "None, Continue, IGNORE or Refuse", started)
     actor.incarnation.announce_started()
     return started
+
+
+BEGINNING: Final = _begin.__code__
+"""The code in whose frame no message is handled yet."""
 
 
 class Worker(Behaviour):

@@ -15,13 +15,14 @@ CURRENT: ContextVar[Incarnation | None] = ContextVar("autonomics_current", defau
 
 # An actor's trace is a field of its incarnation: a context variable that is set for each message
 # would cost a sixth of a cast.
-_TRACE: ContextVar[object] = ContextVar("autonomics_trace", default=None)
+TRACE: ContextVar[object] = ContextVar("autonomics_trace", default=None)
+"""The trace of what is done outside of the tree."""
 
 
 def current_trace() -> object:
     """Return the trace that the present work belongs to: set by `tracing`, or by a message."""
     incarnation = CURRENT.get()
-    return _TRACE.get() if incarnation is None else incarnation.trace
+    return TRACE.get() if incarnation is None else incarnation.trace
 
 
 @contextmanager
@@ -32,11 +33,11 @@ def tracing(trace: object) -> Generator[None]:
     """
     incarnation = CURRENT.get()
     if incarnation is None:
-        token = _TRACE.set(trace)
+        token = TRACE.set(trace)
         try:
             yield
         finally:
-            _TRACE.reset(token)
+            TRACE.reset(token)
         return
     earlier, incarnation.trace = incarnation.trace, trace
     try:

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import trio
 
-from autonomics.runtime.actor import SERVING
+from autonomics.runtime.actor import BEGINNING, SERVING
 from autonomics.runtime.context import CURRENT
 from autonomics.runtime.incarnation import Incarnation
 from autonomics.runtime.mailbox import CALL, CAST, INFO
@@ -24,12 +24,12 @@ MOST_FRAMES: Final = 30
 
 # What a serving actor calls beside its handlers.
 _NO_HANDLERS: Final = frozenset(
-    function.__code__
-    for function in (
-        Incarnation.heed,
-        trio.lowlevel.wait_task_rescheduled,
-        trio.lowlevel.checkpoint,
-    )
+    {
+        BEGINNING,
+        Incarnation.heed.__code__,
+        trio.lowlevel.wait_task_rescheduled.__code__,
+        trio.lowlevel.checkpoint.__code__,
+    }
 )
 
 _KINDS: Final[dict[int, Literal["call", "cast", "info"]]] = {

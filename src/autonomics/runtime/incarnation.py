@@ -21,6 +21,7 @@ from autonomics.errors import (
 from autonomics.runtime.actor import Behaviour
 from autonomics.runtime.context import CURRENT
 from autonomics.runtime.crash_report import CrashReport, report_crash
+from autonomics.runtime.inheritance import is_as_new
 from autonomics.runtime.mailbox import Envelope, Mailbox
 from autonomics.runtime.message import (
     Exit,
@@ -100,6 +101,8 @@ class Incarnation:
     """What an end without an error will mean; None as long as nobody has asked for one."""
     alarm: bool = False
     """Something is to be heeded ahead of the mail: a stop request, or what was handed over."""
+    heir: Incarnation | None = None
+    """Whose life follows in the same task."""
     handed: Stop | Raised | None = None
     """What a handler led to that ran on its caller's stack, for the actor's own task to do."""
     links: dict[Incarnation, None] | None = None
@@ -114,8 +117,9 @@ class Incarnation:
     _starter: trio.lowlevel.Task | None = None
     _start_ended: Callable[[], None] | None = None
     _is_overdue: bool = False
-    # One lot for every change of state instead of one Event for each, and none if nobody waits.
-    _news: trio.lowlevel.ParkingLot | None = None
+    # Who waits for any change of state: not an Event for each, and no ParkingLot, which would cost
+    # as much as the switches to and from an actor that stops.
+    _watching: dict[trio.lowlevel.Task, None] | None = None
     # Dicts as ordered sets, each made when it is first needed.
     _monitored_by: dict[Monitor, None] | None = None
     _monitors: dict[Monitor, None] | None = None
@@ -130,6 +134,7 @@ class Incarnation:
         name: str | None,
         owner: Owner,
         limits: Limits,
+        scope: trio.CancelScope,
     ) -> None:
         self.runtime = runtime
         self.behaviour = behaviour
@@ -139,7 +144,7 @@ class Incarnation:
         self.limits = limits
         self.ref: ActorRef = ActorRef(self)
         self.mailbox: Mailbox = Mailbox(behaviour.mailbox, runtime.now_s)
-        self.scope: trio.CancelScope = trio.CancelScope(shield=True)
+        self.scope = scope
         self.is_open: bool = behaviour.takes_mail
         """Alive, and takes mail."""
         # Not made when they are needed, as the sets below are: a call asks for both.
@@ -185,19 +190,41 @@ class Incarnation:
     # Life
 
     async def run(self) -> None:
-        """Live; this is the whole task."""
-        CURRENT.set(self)
-        error: BaseException | None = None
-        own: ExitReason = _NORMAL
-        with self.scope:
-            try:
-                own = await self.behaviour.live()
-            except BaseException as caught:  # noqa: BLE001 - the actor loop: M1 decides what it was
-                error = caught
-        verdict = classify(error, self.fate, own)
-        if self.children:
-            await self._leave_nobody(verdict.reason)
-        self._finish(verdict, error)
+        """Live, and then the lives that take over this task; this is the whole task."""
+        life, is_first = self, True
+        del self  # or this frame would keep the first of them
+        with life.scope:
+            while True:
+                error: BaseException | None = None
+                own: ExitReason = _NORMAL
+                try:
+                    if not is_first:
+                        await _begin_anew(life.runtime)
+                    CURRENT.set(life)
+                    own = await life.behaviour.live()
+                except BaseException as caught:  # noqa: BLE001 - the actor loop: M1 decides what it was
+                    error = caught
+                    # Without this frame: an error that is kept must not keep who lives here next.
+                    if caught.__traceback__ is not None:
+                        caught.__traceback__ = caught.__traceback__.tb_next
+                verdict = classify(error, life.fate, own)
+                if life.children:
+                    await life._leave_nobody(verdict.reason)
+                life._finish(verdict, error)
+                # Taken out: a chain from life to life would keep them all for an old ref.
+                heir, life.heir = life.heir, None
+                if heir is None:
+                    return
+                life, is_first = heir, False
+
+    @property
+    def may_bequeath(self) -> bool:
+        """Whether a successor that is launched in this last step may go on in this task.
+
+        Then it takes over the scope as well, so that must never have been cancelled: nor has it if
+        nobody asked for this end. A new task costs half as much as all of a restart.
+        """
+        return self.fate is None and is_as_new(self.scope)
 
     def announce_started(self) -> None:
         """Let the starter go on."""
@@ -526,8 +553,18 @@ class Incarnation:
         if verdict.interrupted:
             self.runtime.interrupt("KeyboardInterrupt")
         self._part_from_callers(reason)
-        for monitor in self._monitored_by or ():
-            monitor.fire(reason)
+        self._part_from_watchers(reason)
+        if not was_starting:
+            self.owner.child_exited(self, reason)
+        self.runtime.forget(self)
+        self._tell_starter()
+        self._tell_news()
+        self._report(verdict, crash, was_starting=was_starting, was_zombie=was_zombie)
+
+    def _part_from_watchers(self, reason: ExitReason) -> None:
+        if self._monitored_by:
+            for monitor in self._monitored_by:
+                monitor.fire(reason)
         while self.links:
             peer = self.links.popitem()[0]
             assert peer.links is not None
@@ -535,16 +572,12 @@ class Incarnation:
             peer.take_exit(self, reason)
         if self.parent is not None and self.parent.children is not None:
             self.parent.children.pop(self, None)
-        for monitor in tuple(self._monitors or ()):
-            monitor.cancel()
-        for timer in tuple(self._timers or ()):
-            timer.disarm()
-        if not was_starting:
-            self.owner.child_exited(self, reason)
-        self.runtime.forget(self)
-        self._tell_starter()
-        self._tell_news()
-        self._report(verdict, crash, was_starting=was_starting, was_zombie=was_zombie)
+        if self._monitors:
+            for monitor in tuple(self._monitors):
+                monitor.cancel()
+        if self._timers:
+            for timer in tuple(self._timers):
+                timer.disarm()
 
     def _part_from_callers(self, reason: ExitReason) -> None:
         self.runtime.release_name(self)
@@ -556,8 +589,9 @@ class Incarnation:
             self.parting = None
         for slot in self.mailbox.iter_waiting():
             slot.fail(NoSuchActor(f"{self.path} ended before it had room: {reason!r}"))
-        for slot in tuple(self.pending):
-            slot.bury(reason)
+        if self.pending:
+            for slot in tuple(self.pending):
+                slot.bury(reason)
         unread = self.mailbox.drain()
         self.unread += unread
         self.runtime.dead_letters += unread
@@ -587,14 +621,24 @@ class Incarnation:
     # Waiting
 
     def _tell_news(self) -> None:
-        if self._news is not None:
-            self._news.unpark_all()
+        if self._watching:
+            watching, self._watching = self._watching, None
+            for task in watching:
+                trio.lowlevel.reschedule(task)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
+        task = trio.lowlevel.current_task()
+
+        def give_up(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            assert self._watching is not None
+            del self._watching[task]
+            return trio.lowlevel.Abort.SUCCEEDED
+
         while not holds():
-            if self._news is None:
-                self._news = trio.lowlevel.ParkingLot()
-            await self._news.park()
+            if self._watching is None:
+                self._watching = {}
+            self._watching[task] = None
+            await wait_task_rescheduled(give_up)
 
     async def _settle_within(self, seconds: float) -> None:
         """Wait until it is dead or a zombie, or the time is up."""
@@ -626,8 +670,12 @@ def launch(
     name: str | None,
     owner: Owner,
     limits: Limits,
+    dying: Incarnation | None = None,
 ) -> Incarnation:
     """Create an incarnation and start its task; raises StartFailed before any task exists.
+
+    `dying` is the predecessor if this is its last step: the task is its own then, if it left that
+    as it was.
 
     The name is taken here, so of two launches with one name the second never runs its init. Both
     the factory and the task run in the runtime's base context: a restart that happens while some
@@ -640,9 +688,23 @@ def launch(
         raise StartFailed(f"{path} did not start: {error!r}", Crash(error)) from error
     if not isinstance(behaviour, Behaviour):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise StartFailed(f"{path} did not start: {behaviour!r} is no actor", behaviour)
-    incarnation = Incarnation(runtime, behaviour, path, name, owner, limits)
+    inherits = dying is not None and dying.may_bequeath
+    scope = dying.scope if dying is not None and inherits else trio.CancelScope(shield=True)
+    incarnation = Incarnation(runtime, behaviour, path, name, owner, limits, scope)
     behaviour.incarnation = incarnation
     runtime.remember(incarnation)
-    # The path as the task's name: this is what a dump of stuck tasks shows.
-    runtime.base_context.run(partial(nursery.start_soon, incarnation.run, name=path))
+    if dying is not None and inherits:
+        dying.heir = incarnation
+    else:
+        # The path as the task's name: this is what a dump of stuck tasks shows.
+        runtime.base_context.run(partial(nursery.start_soon, incarnation.run, name=path))
     return incarnation
+
+
+async def _begin_anew(runtime: Runtime) -> None:
+    """Go on with a step that has a context of its own, as a new task has.
+
+    The others get their turn before it, however fast one life follows the other.
+    """
+    trio.lowlevel.current_task().context = runtime.base_context.copy()
+    await trio.lowlevel.cancel_shielded_checkpoint()

@@ -280,7 +280,7 @@ class Mailbox:
 
     def drain(self) -> int:
         """Forget everything; how many messages that were."""
-        if self.queue is None:
+        if not self.queue:
             return 0
         unread = len(self.queue)
         self._note_peak(unread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 import attrs
 import trio
@@ -48,13 +48,17 @@ def is_clean(reason: ExitReason) -> bool:
     return isinstance(reason, Normal | Shutdown)
 
 
-@attrs.frozen
+@attrs.define
 class Verdict:
     """What `classify` found: the exit reason, and an error that the reason does not show."""
 
     reason: ExitReason
     masked: BaseException | None = None
     interrupted: bool = False
+
+
+_JUDGED_BY_LEAVES: Final = (BaseExceptionGroup, KeyboardInterrupt, trio.Cancelled)
+"""What is no crash, or not all of it is; anything else is one, and most that crashes is."""
 
 
 def classify(error: BaseException | None, asked: ExitReason | None, own: ExitReason) -> Verdict:
@@ -70,7 +74,9 @@ def classify(error: BaseException | None, asked: ExitReason | None, own: ExitRea
     """
     if error is None:
         return Verdict(asked or own)
-    leaves = list(iter_leaves(error))
+    if not isinstance(error, _JUDGED_BY_LEAVES):
+        return Verdict(Crash(error))
+    leaves = list(iter_leaves(cast("BaseException", error)))
     real = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in real):
         return Verdict(Shutdown("interrupted"), interrupted=True)

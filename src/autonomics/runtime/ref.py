@@ -8,7 +8,7 @@ import attrs
 from trio.lowlevel import wait_task_rescheduled
 
 from autonomics.errors import NoSuchActor, Unstoppable
-from autonomics.runtime.context import CURRENT, current_trace
+from autonomics.runtime.context import CURRENT, TRACE, current_trace
 from autonomics.runtime.interface import AnswersCall, Question, TakesCast
 from autonomics.runtime.mailbox import CALL, CAST
 from autonomics.runtime.message import (
@@ -90,7 +90,7 @@ class ActorRef(Generic[A_co]):
         runtime = callee.runtime
         slot = ReplyTo()
         slot.caller, slot.callee, slot.message = caller, callee, message
-        trace = caller.trace if caller is not None else current_trace()
+        trace = caller.trace if caller is not None else TRACE.get()
         sleeper = mailbox.sleeper
         if (
             sleeper is not None
@@ -141,7 +141,7 @@ class ActorRef(Generic[A_co]):
         if queue is not None and len(queue) >= mailbox.limit and not target.make_room_for_cast():
             return
         sender = CURRENT.get()
-        trace = sender.trace if sender is not None else current_trace()
+        trace = sender.trace if sender is not None else TRACE.get()
         mailbox.put((CAST, message, None, trace))
 
     async def cast_when_room(

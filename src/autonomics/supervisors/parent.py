@@ -196,16 +196,17 @@ class Parent(Actor, ABC):
         child = self._by_incarnation.get(incarnation)
         if child is None or child.state == "stopping":
             return  # whoever stops it is waiting for this end already
-        if not self._may_restart_here(child, reason):
+        if not self._may_restart_here(child, reason) or not self.window.take(
+            incarnation.runtime.now_s()
+        ):
             self.incarnation.inform(Exited(incarnation, reason))
             return
         self._part(child)
         child.last_exit = reason
         self._report_exit(child, reason, restarts=True)
-        self.window.spend(self.runtime.now_s())
         child.state = "waiting"
         try:
-            successor = self._launch(child)
+            successor = self._launch(child, incarnation)
         except StartFailed as failure:
             self._note_failure(child, failure)
             self.retry_soon(child)
@@ -223,13 +224,12 @@ class Parent(Actor, ABC):
         return (
             own.mailbox.sleeper is not None
             and not own.alarm
-            and not self.runtime.is_stopping
+            and not own.runtime.is_stopping
             and self.restarts_alone
             and child.state == "running"
             and spec.spends_budget
             and not spec.spacing_s
             and spec.wants_restart(reason)
-            and self.window.left(self.runtime.now_s()) > 0
         )
 
     def _start_ended(self, child: Child, incarnation: Incarnation) -> None:
@@ -273,17 +273,19 @@ class Parent(Actor, ABC):
             raise
         return await self._see_start(child, incarnation)
 
-    def _launch(self, child: Child) -> Incarnation:
+    def _launch(self, child: Child, dying: Incarnation | None = None) -> Incarnation:
         child.token += 1
         child.is_due = False
+        own, spec = self.incarnation, child.spec
         incarnation = launch(
-            self.runtime,
+            own.runtime,
             self._nursery,
-            child.spec.start,
-            path=f"{self.path}/{child.key}",
-            name=child.spec.name,
+            spec.start,
+            path=f"{own.path}/{child.key}",
+            name=spec.name,
             owner=self,
-            limits=child.spec,
+            limits=spec,
+            dying=dying,
         )
         self._adopt(child, incarnation)
         return incarnation

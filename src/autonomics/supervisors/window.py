@@ -33,6 +33,14 @@ class RestartWindow:
         self._spent.append(now)
         return len(self._spent) <= self.max_restarts
 
+    def take(self, now: float) -> bool:
+        """Count a restart if there is one left; False, and nothing counted, when there is none."""
+        self._forget_old(now)
+        if len(self._spent) >= self.max_restarts:
+            return False
+        self._spent.append(now)
+        return True
+
     def used(self, now: float) -> int:
         """How many restarts lie in the window."""
         self._forget_old(now)
