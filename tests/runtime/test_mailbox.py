@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -347,6 +347,7 @@ async def test_a_batch_lets_others_run(autojump_clock: MockClock, stage: Stage) 
 
 
 @given(st.integers(1, 4), st.lists(st.sampled_from(["cast", "info", "pop", "drop"])))
+@settings(deadline=None)
 def test_the_bound_counts_user_messages_alone(capacity: int, steps: list[str]) -> None:
     mailbox = Mailbox(MailboxSpec(capacity), lambda: 0.0)
     model: list[tuple[int, int]] = []

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import attrs
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -383,6 +383,7 @@ async def test_a_full_mailbox_is_full_for_it_too(autojump_clock: MockClock) -> N
 
 
 @given(st.lists(st.sampled_from(["cast", "call", "later", "rest"]), max_size=40))
+@settings(deadline=None)
 def test_plain_and_async_handlers_can_not_be_told_apart(steps: list[str]) -> None:
     """Replies, order and counters are the same, whatever is sent in whichever order."""
 

@@ -370,6 +370,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@settings(deadline=None)
 def test_the_source_is_asked_once_for_what_is_wanted(
     steps: list[tuple[str, int, int]],
 ) -> None:
