@@ -219,7 +219,8 @@ flags = st.builds(
 kid_fields = st.tuples(
     st.sampled_from(["permanent", *get_args(Restart)]), st.booleans(), st.booleans()
 )
-plans = st.lists(st.sampled_from(["refuse", "refuse", "ok", "ignore"]), min_size=1, max_size=6)
+inits = st.lists(st.sampled_from(["refuse", "refuse", "ok", "ignore"]), min_size=1, max_size=6)
+plans = st.dictionaries(ids, inits, max_size=3)
 
 
 def kid_spec(of: Flags, id_: str, fields: tuple[Restart, bool, bool]) -> KidSpec:
@@ -230,6 +231,7 @@ def kid_spec(of: Flags, id_: str, fields: tuple[Restart, bool, bool]) -> KidSpec
 
 class SupervisorMachine(RuleBasedStateMachine):
     run: SteppedRun[Place] | None = None
+    place: Place
     model: SupervisorModel
     sight: Sight
 
@@ -237,6 +239,11 @@ class SupervisorMachine(RuleBasedStateMachine):
     def open(self, seed: int) -> None:
         self.run = SteppedRun(open_place, seed)
         self.model = SupervisorModel(Flags("one_for_one", 0, 1.0, 1, "never"), ended="not yet")
+
+        async def itself(place: Place) -> Place:
+            return place
+
+        self.place = self.run.step(itself)
         self.play()
 
     def teardown(self) -> None:
@@ -263,6 +270,12 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.model.serve()
         until = self.model.now
         self.sight = self.run.step(lambda place: play(place, steps, until))
+
+    def plan(self, plans: dict[str, list[Start]]) -> None:
+        """Say how the next starts go; the run stands still, so this is no step of it."""
+        for id_, plan in plans.items():
+            self.model.plans[id_] = list(plan)
+            self.place.plans[id_] = list(plan)
 
     def ask(self, question: Question, id_: str) -> Step:
         predict, act = {
@@ -295,8 +308,9 @@ class SupervisorMachine(RuleBasedStateMachine):
         for spec in specs:
             assert self.model.start_child(spec) == "ok"
 
+        self.place.plans.clear()
+
         async def start(place: Place) -> None:
-            place.plans.clear()
             place.root = await place.runtime.start(
                 lambda: Supervisor(
                     [place.spec(spec) for spec in specs], **attrs.asdict(flags, recurse=False)
@@ -307,26 +321,32 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.play(start)
 
     @precondition(lambda self: self.lives and self.in_state("running"))
-    @rule(number=numbers, how=st.sampled_from([*ENDS, "killed", "died"]))
-    def end_one(self, number: int, how: End) -> None:
+    @rule(number=numbers, how=st.sampled_from([*ENDS, "killed", "died"]), plans=plans)
+    def end_one(self, number: int, how: End, plans: dict[str, list[Start]]) -> None:
         self.model.begin()
+        self.plan(plans)
         running = self.in_state("running")
         self.play(self.end(running[number % len(running)], how))
 
     @precondition(lambda self: self.lives)
-    @rule(question=questions, id_=ids)
-    def ask_one(self, question: Question, id_: str) -> None:
+    @rule(question=questions, id_=ids, plans=plans)
+    def ask_one(self, question: Question, id_: str, plans: dict[str, list[Start]]) -> None:
         self.model.begin()
+        self.plan(plans)
         self.play(self.ask(question, id_))
 
     @precondition(lambda self: self.lives)
     @rule(
         things=st.lists(
-            st.tuples(st.sampled_from([*ENDS]) | questions, ids), min_size=2, max_size=5
-        )
+            st.tuples(st.sampled_from([*ENDS, "died"]) | questions, ids), min_size=2, max_size=5
+        ),
+        plans=plans,
     )
-    def let_much_happen_before_it_can_react(self, things: list[tuple[Any, str]]) -> None:
+    def let_much_happen_before_it_can_react(
+        self, things: list[tuple[Any, str]], plans: dict[str, list[Start]]
+    ) -> None:
         self.model.begin()
+        self.plan(plans)
         steps: list[Step] = []
         for what, id_ in things:
             kid = self.model.find(id_)
@@ -337,23 +357,15 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.play(*steps)
 
     @precondition(lambda self: self.lives)
-    @rule(id_=ids, fields=kid_fields)
-    def start_one(self, id_: str, fields: tuple[Restart, bool, bool]) -> None:
+    @rule(id_=ids, fields=kid_fields, plans=plans)
+    def start_one(
+        self, id_: str, fields: tuple[Restart, bool, bool], plans: dict[str, list[Start]]
+    ) -> None:
         self.model.begin()
+        self.plan(plans)
         spec = kid_spec(self.model.flags, id_, fields)
         self.model.ask(partial(self.model.start_child, spec))
         self.play(lambda place: answer_of(start_child(place.there(), place.spec(spec))))
-
-    @precondition(lambda self: self.lives)
-    @rule(id_=ids, plan=plans)
-    def plan_the_next_starts(self, id_: str, plan: list[Start]) -> None:
-        self.model.begin()
-        self.model.plans[id_] = list(plan)
-
-        async def write(place: Place) -> None:
-            place.plans[id_] = list(plan)
-
-        self.play(write)
 
     @precondition(lambda self: self.lives and self.in_state("running"))
     @rule(number=numbers)
