@@ -11,7 +11,7 @@ from typing import Final
 
 import bench
 
-MEASURED: Final = ("decision", "diagnosis", "ledger")
+MEASURED: Final = ("decision", "diagnosis", "at_rest", "ledger")
 COMMANDS: Final = {
     "suite": "bench.suite",
     "gate": "bench.gate_ir",
