@@ -16,6 +16,21 @@ import autonomics
 
 PYRIGHT = Path(sys.executable).parent / "pyright"
 EXAMPLES = Path(__file__).parent / "typing"
+GUIDE = Path(__file__).parents[1] / "docs/guides/actors.md"
+ROW = re.compile(r"^\| `(.+?)` \| (.+) \|$", re.MULTILINE)
+TABLE = """
+from typing import assert_type
+from autonomics.runtime import ActorRef
+from autonomics.supervisors import which_children
+
+
+class Borrow(Call[str]):
+    pass
+
+
+async def send(shelf: ActorRef[Shelf]) -> None:
+"""
+PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WRONG = re.compile(r"  # type: ignore\[[\w, -]+\]$", re.MULTILINE)
 REPORTED = re.compile(r"(\w+\.py):(\d+)(?::\d+)?(?: -|:) error")
 
@@ -45,12 +60,7 @@ def test_every_public_symbol_has_a_type_that_all_checkers_agree_on(
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_a_checker_reports_every_wrong_line_and_no_other(checker: str, tmp_path: Path) -> None:
     """The files themselves are clean for both: there a line that is not wrong needs no ignore."""
-    wrong: set[tuple[str, int]] = set()
-    for file in sorted(EXAMPLES.glob("*.py")):
-        text = file.read_text("utf-8")
-        marked = [n for n, line in enumerate(text.splitlines(), 1) if WRONG.search(line)]
-        wrong |= {(file.name, number) for number in marked}
-        (tmp_path / file.name).write_text(WRONG.sub("", text), "utf-8")
+    wrong = copy_examples(tmp_path) | copy_guide(tmp_path)
     assert len(wrong) > 50
     # Where they are the package's own sources, and not a third party's.
     source = Path(autonomics.__file__).parent.parent
@@ -72,3 +82,30 @@ def test_a_checker_reports_every_wrong_line_and_no_other(checker: str, tmp_path:
 
     found = {(name, int(number)) for name, number in REPORTED.findall(done.stdout)}
     assert found == wrong, done.stdout + done.stderr
+
+
+def copy_examples(folder: Path) -> set[tuple[str, int]]:
+    """Copy the examples without their ignores; file and number of each line that had one."""
+    wrong: set[tuple[str, int]] = set()
+    for file in sorted(EXAMPLES.glob("*.py")):
+        text = file.read_text("utf-8")
+        marked = [n for n, line in enumerate(text.splitlines(), 1) if WRONG.search(line)]
+        wrong |= {(file.name, number) for number in marked}
+        (folder / file.name).write_text(WRONG.sub("", text), "utf-8")
+    return wrong
+
+
+def copy_guide(folder: Path) -> set[tuple[str, int]]:
+    """Copy the programs of the guide, and its table's lines as code that follows the first."""
+    guide = GUIDE.read_text("utf-8")
+    for number, program in enumerate(PROGRAM.findall(guide)):
+        (folder / f"guide_{number}.py").write_text(program, "utf-8")
+    lines = ((folder / "guide_0.py").read_text("utf-8") + TABLE).splitlines()
+    wrong: set[tuple[str, int]] = set()
+    for line, verdict in ROW.findall(guide):
+        type_ = re.fullmatch(r"an? `(\w+)`", verdict)
+        lines.append(f"    assert_type({line}, {type_[1]})" if type_ else f"    {line}")
+        if verdict.startswith("an error"):
+            wrong.add(("guide_0.py", len(lines)))
+    (folder / "guide_0.py").write_text("\n".join(lines) + "\n", "utf-8")
+    return wrong
