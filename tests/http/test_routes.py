@@ -390,6 +390,24 @@ async def test_the_tree_is_shown_to_admins(house: House) -> None:
     assert {"id", "path", "kind", "state", "restarts", "children"} <= tree.keys()
 
 
+async def test_the_status_of_an_actor_is_shown_to_admins(house: House) -> None:
+    async with house.client("admin") as client:
+        root = (await client.get("/v1/tree")).json()
+        answer = await client.get("/v1/tree/status", params={"actor": root["path"]})
+        status = answer.json()
+        assert status["path"] == root["path"]
+        assert status["state"] == "running"
+        assert status["mailbox"]["depth"] == 0
+        assert status["in_hand"] is None
+        assert status["stack"]
+        assert json.loads(json.dumps(status)) == status
+        nobody = await client.get("/v1/tree/status", params={"actor": "nobody"})
+        expect_problem(nobody, 404, "unknown_actor")
+        expect_problem(await client.get("/v1/tree/status"), 404, "unknown_actor")
+    async with house.client("tenant") as client:
+        expect_problem(await client.get("/v1/tree/status"), 403, "role_may_not")
+
+
 async def test_health_shows_the_readiness_to_all_and_the_rest_to_a_key(house: House) -> None:
     async with house.client() as client:
         assert (await client.get("/health")).json() == {"status": "ready"}

@@ -27,6 +27,7 @@ from autonomics.actors.message import (
     TenantView,
     Unplaced,
 )
+from autonomics.runtime import ActorStatus
 from autonomics.supervisors import TreeNode
 from autonomics.tenancy.sign_up import Account
 from autonomics.tenancy.support_model import SupportTier
@@ -168,4 +169,8 @@ class ControlPlane(Protocol):
 
     async def tree(self) -> TreeNode:
         """Return a snapshot of the whole tree."""
+        ...
+
+    async def actor_status(self, path: str) -> ActorStatus | None:
+        """Look at one actor of the tree without asking it; None if there is none at this path."""
         ...

@@ -83,7 +83,7 @@ from autonomics.receipts.log import Receipt
 from autonomics.receipts.proof import format_proof
 from autonomics.receipts.signer import format_vkey
 from autonomics.recipes.record import parse_received
-from autonomics.runtime import Address, Runtime
+from autonomics.runtime import ActorStatus, Address, Runtime, status
 from autonomics.supervisors import TreeNode, snapshot
 from autonomics.tenancy.sign_up import Account
 from autonomics.tenancy.support_model import SupportModel, SupportTier
@@ -393,6 +393,12 @@ class TreeControlPlane:
     async def tree(self) -> TreeNode:
         """Return a snapshot of the whole tree."""
         return await snapshot(self._root)
+
+    async def actor_status(self, path: str) -> ActorStatus | None:
+        """Look at the latest who lives at the path: a zombie may be there beside its successor."""
+        await trio.lowlevel.checkpoint()
+        found = [ref for ref in self._runtime.living() if ref.path == path]
+        return status(found[-1]) if found else None
 
 
 def _log_name(origin: str) -> str:

@@ -21,7 +21,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("signing-keys", "print the key under which a tenant's checkpoints are signed"),
     Topic("subjects", "find what names a person, and erase it"),
     Topic("store", "bring the store's file forward from an earlier version"),
-    Topic("tree", "draw the tree of supervisors and actors"),
+    Topic("tree", "draw the tree of supervisors and actors, or look at one"),
     Topic("recipes", "list, show and test recipes"),
     Topic("mcp", "speak MCP on stdin and stdout, for agents"),
     Topic("support-model", "print what support each price plan comes with"),

@@ -1,10 +1,10 @@
-"""`tree`: the supervisors and actors as they stand now."""
+"""`tree`: the supervisors and actors as they stand now, or one of them closely."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from autonomics.cli.command import Command
 from autonomics.cli.output import print_json, print_text
@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options."""
+    parser.add_argument(
+        "path", nargs="?", metavar="PATH", help="one actor: what it does, and where it stands"
+    )
     parser.add_data()
     parser.add_json()
 
 
 def run(options: Namespace) -> None:
     """Draw it."""
+    path = options.path
 
     async def read(client: Client) -> Any:
-        return await client.get("/v1/tree")
+        if path is None:
+            return await client.get("/v1/tree")
+        return await client.get("/v1/tree/status", actor=path)
 
-    root = ask(options, read)
+    found = ask(options, read)
     if options.json:
-        print_json(root)
+        print_json(found)
         return
-    for line in draw(root):
+    for line in draw(found) if path is None else describe(found):
         print_text(line)
 
 
@@ -55,4 +61,25 @@ def draw(node: Any, lead: str = "", below: str = "") -> Iterator[str]:
         )
 
 
-COMMANDS = (Command(None, "draw the tree of supervisors and actors", add_arguments, run),)
+def describe(status: Any) -> Iterator[str]:
+    """Yield a line per fact that there is something to say about."""
+    for name, value in status.items():
+        if value and name != "stack":
+            yield f"{name}: {_in_words(value)}"
+    yield "stack, the innermost last:"
+    for line in status["stack"]:
+        yield f"  {line}"
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        pairs = cast("dict[str, object]", value).items()
+        return ", ".join(f"{key} {told}" for key, told in pairs if told is not None)
+    if isinstance(value, list):
+        return ", ".join(map(str, cast("list[object]", value)))
+    return str(value)
+
+
+COMMANDS = (
+    Command(None, "draw the tree of supervisors and actors, or look at one", add_arguments, run),
+)

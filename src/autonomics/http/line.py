@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from autonomics.actors.message import LineView
+from autonomics.errors import DoorRefused
 from autonomics.http.exchange import Answer, Exchange
 from autonomics.http.route import ADMINS, OWNERS, Route
-from autonomics.http.view import show_line, show_tree
+from autonomics.http.view import show_line, show_status, show_tree
 from autonomics.tools.sight import narrow_line as narrow_to
 
 
@@ -49,6 +50,15 @@ async def answer_tree(exchange: Exchange) -> Answer:
     return Answer(body=show_tree(await exchange.control.tree()))
 
 
+async def answer_status(exchange: Exchange) -> Answer:
+    """Return the status of the actor at a path."""
+    path = exchange.query.get("actor", "")
+    status = await exchange.control.actor_status(path)
+    if status is None:
+        raise DoorRefused(f"there is no actor at {path[:200]!a}", "unknown_actor")
+    return Answer(body=show_status(status))
+
+
 ROUTES = (
     Route(
         method="GET",
@@ -81,5 +91,14 @@ ROUTES = (
         roles=ADMINS,
         answer=answer_tree,
         about="A snapshot of the supervision tree.",
+    ),
+    Route(
+        method="GET",
+        path="/v1/tree/status",
+        name="status",
+        roles=ADMINS,
+        answer=answer_status,
+        query=("actor",),
+        about="What the actor at this path of the tree does now.",
     ),
 )

@@ -68,6 +68,7 @@ _ROWS: Final = (
     ("role_may_not", 403, "The key's role may not do this", "use a key of another role"),
     ("unknown_path", 404, "There is nothing at this path", "see the list of routes"),
     ("unknown_receipt", 404, "There is no such receipt", "look the receipt's id up"),
+    ("unknown_actor", 404, "There is no such actor", "see the tree for the paths"),
     ("unknown_key", 404, "There is no such key", "list the keys"),
     ("unknown_subject", 404, "No payload names this person", "see how subjects are found"),
     ("method_not_allowed", 405, "The path has no such method", "use a method from Allow"),

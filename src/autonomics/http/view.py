@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
+import attrs
+
 from autonomics.actors.message import (
     Health,
     KeyView,
@@ -17,6 +19,7 @@ from autonomics.actors.message import (
     TenantView,
 )
 from autonomics.receipts.leaf import format_time
+from autonomics.runtime import ActorStatus
 from autonomics.supervisors import TreeNode
 
 REPR_LIMIT = 500
@@ -136,6 +139,41 @@ def show_tree(node: TreeNode) -> dict[str, Any]:
         "last_exit": None if node.last_exit is None else repr(node.last_exit)[:REPR_LIMIT],
         "detail": show_value(node.detail),
         "children": [show_tree(child) for child in node.children],
+    }
+
+
+def show_status(status: ActorStatus) -> dict[str, Any]:
+    """Show one actor, in the words of the tree where that has them."""
+    in_hand = status.in_hand
+    return {
+        "path": status.path,
+        "name": status.name,
+        "kind": status.kind,
+        "type": status.type,
+        "state": status.state,
+        "age_s": None if status.age_s is None else round(status.age_s, 3),
+        "stop_asked": None if status.stop_asked is None else repr(status.stop_asked)[:REPR_LIMIT],
+        "suspended": status.is_suspended,
+        "mailbox": {
+            **attrs.asdict(status.mailbox),
+            "oldest_age_s": round(status.mailbox.oldest_age_s, 3),
+        },
+        "in_hand": None
+        if in_hand is None
+        else {
+            "kind": in_hand.kind,
+            "message": show_value(in_hand.message),
+            "client": in_hand.client,
+        },
+        "stack": list(status.stack),
+        "waits_for": list(status.waits_for),
+        "pending_replies": status.pending_replies,
+        "monitors": list(status.monitors),
+        "monitored_by": list(status.monitored_by),
+        "links": list(status.links),
+        "timers_s": [round(left_s, 3) for left_s in status.timers],
+        "keys": [key if isinstance(key, str) else list(key) for key in status.keys],
+        "detail": show_value(status.detail),
     }
 
 

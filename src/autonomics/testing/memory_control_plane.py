@@ -52,6 +52,7 @@ from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import LogHead
 from autonomics.receipts.subject import find_subjects, normalise_subject
+from autonomics.runtime import Actor, ActorStatus, open_runtime, status
 from autonomics.service import read_support_model
 from autonomics.supervisors import TreeNode
 from autonomics.tenancy.api_key import RANDOM_BYTES, make_api_key
@@ -394,3 +395,10 @@ class MemoryControlPlane(MemoryLedger):
     async def tree(self) -> TreeNode:
         """Return a tree of one."""
         return TreeNode("memory", "memory", "actor", "running")
+
+    async def actor_status(self, path: str) -> ActorStatus | None:
+        """Return the status of that one, which is none."""
+        if path != "memory":
+            return None
+        async with open_runtime() as runtime:
+            return status(await runtime.start(Actor, id="memory"))
