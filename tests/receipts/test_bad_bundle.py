@@ -170,7 +170,7 @@ def test_a_bomb_is_not_unpacked(judge_bytes: Judge) -> None:
     for name, reason in (
         ("checkpoint", "checkpoint has more than 1048576 bytes"),
         ("tile/0/000.p/5", "tile/0/000.p/5 has more than 8192 bytes"),
-        ("tile/entries/000.p/5", "tile/entries/000.p/5 has more than 16777472 bytes"),
+        ("tile/entries/000.p/5", "tile/entries/000.p/5 has more than 2097664 bytes"),
         ("payloads.jsonl", "a line has more than 33554432 bytes"),
     ):
         packed = zip_of(files({**BUNDLE, name: zeros}))

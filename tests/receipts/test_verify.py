@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -484,6 +485,24 @@ async def test_a_log_with_three_levels_of_tiles_is_checked_at_every_level() -> N
     for name in ("tile/2/000.p/1", "tile/1/000", "tile/1/255", "tile/0/256.p/4", "tile/0/017"):
         if name in bundle:
             assert check({**bundle, name: flip(bundle[name], 77)}).code == 40, name
+
+
+async def measure_check(size: int) -> int:
+    """Return the peak of bytes that the check of a log takes, over what its files take."""
+    bundle = await bundle_of(build(size))
+    lines = bundle["payloads.jsonl"].splitlines()
+    tracemalloc.start()
+    try:
+        assert verify.verify_bundle(bundle.get, verify.Trust(), lines).present == size
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+async def test_the_memory_of_a_check_does_not_grow_with_the_log() -> None:
+    await measure_check(512)  # what is made once
+    # A list of their hashes alone would take 400 kB more.
+    assert await measure_check(6144) < await measure_check(512) + 60_000
 
 
 async def test_the_check_of_a_log_gives_roots_at_the_sizes_that_were_asked_for() -> None:
