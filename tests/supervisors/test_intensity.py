@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from autonomics.runtime import Refuse, Shutdown
+from autonomics.runtime import Refuse, Shutdown, resume, suspend
 from autonomics.supervisors import restart_child, snapshot, terminate_child, which_children
 from autonomics.testing.stage import Event, Stage, recording
 
@@ -111,7 +111,11 @@ async def test_simultaneous_crashes_under_one_for_all_cost_one(
     root = await stage.supervise(
         stage.child("a"), stage.child("b"), strategy="one_for_all", max_restarts=1
     )
+    await suspend(root)
     await stage.crash("s/a", "s/b")
+    assert stage.find("s/a") is stage.find("s/b") is None
+    await resume(root)
+    await wait_all_tasks_blocked()
     assert {child.state for child in await which_children(root)} == {"running"}
     assert (await snapshot(root)).restarts_left == 0
 
@@ -121,8 +125,11 @@ async def test_simultaneous_crashes_under_one_for_one_cost_two(
 ) -> None:
     """SUP-I10."""
     root = await stage.supervise(stage.child("a"), stage.child("b"), max_restarts=1)
+    await suspend(root)
     await stage.crash("s/a", "s/b")
-    assert not root.is_alive()
+    assert root.is_alive()
+    await resume(root)
+    assert await root.wait_down() == Shutdown("restart_intensity")
 
 
 async def test_a_transient_supervisor_that_gives_up_is_not_restarted(

@@ -55,7 +55,7 @@ from autonomics.testing.scripted import name_reason
 
 from .supervisor_model import CONFIRM_S, GRACE_S, End, Flags, Kid, KidSpec, Start, SupervisorModel
 
-IDS = ("a", "b", "c", "d")
+IDS = ("a", "b", "c", "d", "e")
 ENDS: dict[End, Any] = {
     "died": RuntimeError("died"),
     "normal": Stop(Normal()),
@@ -213,14 +213,14 @@ flags = st.builds(
     strategy=st.sampled_from(get_args(Strategy)),
     max_restarts=st.sampled_from([0, 2, 4, 9, 9]),
     within_s=st.sampled_from([3.0, 30.0]),
-    max_failed_starts=st.integers(1, 4),
+    max_failed_starts=st.sampled_from([1, 1, 2, 4]),
     auto_shutdown=st.sampled_from(["never", *get_args(AutoShutdown)]),
 )
 kid_fields = st.tuples(
     st.sampled_from(["permanent", *get_args(Restart)]), st.booleans(), st.booleans()
 )
 inits = st.lists(st.sampled_from(["refuse", "refuse", "ok", "ignore"]), min_size=1, max_size=6)
-plans = st.dictionaries(ids, inits, max_size=3)
+plans = st.dictionaries(ids, inits | st.just(["refuse", "ok"] * 4), max_size=3)
 
 
 def kid_spec(of: Flags, id_: str, fields: tuple[Restart, bool, bool]) -> KidSpec:
@@ -338,7 +338,10 @@ class SupervisorMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.lives)
     @rule(
         things=st.lists(
-            st.tuples(st.sampled_from([*ENDS, "died"]) | questions, ids), min_size=2, max_size=5
+            # Few of them, so that something happens to the same one twice.
+            st.tuples(st.sampled_from([*ENDS, "died"]) | questions, st.sampled_from(IDS[:3])),
+            min_size=2,
+            max_size=5,
         ),
         plans=plans,
     )
