@@ -130,7 +130,8 @@ TABLE: Final[tuple[EventSpec, ...]] = (
     ),
     _row(
         "child.stopped_badly",
-        "A child that was asked to stop crashed, had to be killed, or became a zombie.",
+        "A child crashed while it was stopped, had to be killed, or became a zombie; or it was"
+        " found dead by a stop and should not have been.",
         path=_SUPERVISOR,
         child=_CHILD,
         reason="exit reason, or None for a zombie",
