@@ -1,7 +1,7 @@
 """What the code costs, measured: `python -m bench [NAME] [--json] [--check]`.
 
 The control plane's cases, which are here, are functions that measure and return a Measurement;
-each registers itself with `case`. The runtime's workloads are in `bench.cases`.
+each registers itself with `register`. The runtime's workloads are in `bench.cases`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Case: TypeAlias = Callable[[], Measurement]
 CASES: dict[str, Case] = {}
 
 
-def case(name: str) -> Callable[[Case], Case]:
+def register(name: str) -> Callable[[Case], Case]:
     """Register a case under its name."""
 
-    def register(measure: Case) -> Case:
+    def keep(measure: Case) -> Case:
         if name in CASES:
             raise ValueError(f"expected names of cases to be distinct, got {name!r} twice")
         CASES[name] = measure
         return measure
 
-    return register
+    return keep
 
 
 def percentile(ascending: Sequence[float], percent: float) -> float:

@@ -15,13 +15,13 @@ from time import perf_counter, process_time
 from attrs import frozen
 
 from autonomics.integrations.key_vault_file import KEY_BYTES, KeyVaultFile
+from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import LogHead, append
 from autonomics.receipts.store import Batch, Commit, Fence, make_batch
 from autonomics.service import system_source
 from autonomics.storage.seal import SealedRow, Sealer
 from autonomics.storage.sqlite_file import StoreFile
-from bench import Measurement, case, percentile
-from bench.ledger import make_entry
+from bench import Measurement, percentile, register
 
 LOGS = 16
 TURNS = 5
@@ -30,6 +30,7 @@ SIZES = (64, 256)
 OPENED = 40_000
 SALT_BYTES = 32
 IDEM_KEY = b"k" * 32
+PAYLOAD = b'{"text":"' + b"x" * 289 + b'"}'
 
 
 class PlainSealer(Sealer):
@@ -68,7 +69,16 @@ class Filler:
 
     def _batch(self, log: int, receipts: int) -> Batch:
         head: LogHead = self.file.head(f"bench.example/t/{log}")
-        entries = [make_entry(self.count + number) for number in range(receipts)]
+        entries = [
+            Entry(
+                kind="received",
+                actor="bench/door",
+                payload=PAYLOAD,
+                payload_type="autonomics.bench/1",
+                idem=f"bench-{self.count + number}",
+            )
+            for number in range(receipts)
+        ]
         self.count += receipts
         salts = (self.source.random_bytes(SALT_BYTES) for _ in range(receipts + 1))
         now, epoch = self.source.clock(), self.fence.epoch
@@ -128,7 +138,7 @@ def _timed(step: Callable[[], object]) -> Took:
     return Took(perf_counter() - began, process_time() - began_cpu)
 
 
-@case("at_rest")
+@register("at_rest")
 def measure_at_rest() -> Measurement:
     """Measure in a temporary folder."""
     vault = KeyVaultFile(bytes(range(KEY_BYTES)))

@@ -16,7 +16,7 @@ import trio
 
 from autonomics.config import load_settings
 from autonomics.service import Doors, open_parts, open_service
-from bench import Measurement, case, percentile
+from bench import Measurement, percentile, register
 
 SIGNALS = 200
 WARM_UP = 20
@@ -55,7 +55,7 @@ async def measure(folder: Path, signals: int) -> list[float]:
     return sorted(took_ms[WARM_UP:])
 
 
-@case("decision")
+@register("decision")
 def measure_decision() -> Measurement:
     """Measure on the embedded store in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="autonomics-bench-") as made:

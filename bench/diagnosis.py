@@ -21,7 +21,7 @@ from autonomics.recipes import (
 )
 from autonomics.service import read_library
 from autonomics.testing.decision_stage import FACTS, NOW, open_decision_stage
-from bench import Measurement, case, percentile
+from bench import Measurement, percentile, register
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "signals"
 MEAN_LIMIT_MS = 100.0
@@ -111,7 +111,7 @@ def measure(signals: list[Signal], recipes: RecipeSet, rounds: int) -> Measureme
     )
 
 
-@case("diagnosis")
+@register("diagnosis")
 def measure_diagnosis() -> Measurement:
     """Measure on all messages, built and real."""
     messages = [*built_messages(), *shared_messages()]

@@ -35,7 +35,7 @@ from autonomics.receipts.verify import CONSISTENT, gather_trust, leaf_hash, veri
 from autonomics.runtime import ActorRef, Runtime, open_runtime
 from autonomics.service import Parts, open_parts
 from autonomics.supervisors import ChildSpec, Supervisor
-from bench import Measurement, case, percentile
+from bench import Measurement, percentile, register
 from bench.decision import measure_sync_ms
 from bench.floors import open_switch
 
@@ -224,7 +224,7 @@ def measure_audit_per_s(folder: Path, count_: int, vkey: str) -> float:
     return count_ / took_s
 
 
-@case("ledger")
+@register("ledger")
 def measure_ledger() -> Measurement:
     """Measure on the embedded store in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="autonomics-bench-") as made:

@@ -14,7 +14,7 @@ from bench.diagnosis import built_messages, measure
 import bench
 from autonomics.recipes import normalise, parse_library
 from autonomics.service import read_library
-from bench import Measurement, case, decision, percentile
+from bench import Measurement, decision, percentile, register
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,7 +72,7 @@ def test_figures_are_printed_for_people_and_for_programs(
 
 def test_two_cases_of_one_name_are_refused(slow_case: str) -> None:
     with pytest.raises(ValueError, match="'slow' twice"):
-        case(slow_case)(lambda: Measurement(case="slow", figures={}))
+        register(slow_case)(lambda: Measurement(case="slow", figures={}))
 
 
 def test_the_command_lists_the_case() -> None:
