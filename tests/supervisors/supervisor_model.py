@@ -43,6 +43,7 @@ class Kid:
 
     spec: KidSpec
     state: Literal["running", "stopped", "waiting", "restarting", "zombie"] = "stopped"
+    lives: int = 0
     restarts: int = 0
     failed_starts: int = 0
     last_exit: End | None = None
@@ -239,6 +240,7 @@ class SupervisorModel:
         plan = self.plans.get(kid.spec.id)
         step: Start = plan.pop(0) if plan else "ok"
         self.log.append(f"init:{kid.spec.id}")
+        kid.lives += 1
         kid.is_due = False
         kid.is_deaf = False
         kid.state = "stopped"
@@ -270,3 +272,52 @@ class SupervisorModel:
         self.ended = why
         for kid in reversed(self.kids):
             self._stop(kid)
+
+
+@attrs.define
+class PoolModel(SupervisorModel):
+    """The same for a dynamic supervisor: it knows a child by its present life, or not at all."""
+
+    max_children: int = 0
+
+    def start_child(self, spec: KidSpec) -> str:
+        if len(self.kids) >= self.max_children:
+            return "max_children"
+        kid = Kid(spec)
+        self.kids.append(kid)
+        answer = self._start(kid)
+        if answer != "ok":
+            self.kids.remove(kid)
+        return answer
+
+    def terminate_life(self, kid: Kid | None, life: int) -> str:
+        is_known = kid in self.kids and kid.lives == life and kid.state in {"running", "zombie"}
+        if kid is None or not is_known:
+            return "not_found"
+        if not self._stop(kid):
+            return "unstoppable"
+        self._settle(kid)
+        return "ok"
+
+    def _restart_group(self, kid: Kid) -> None:
+        match self._start(kid):
+            case "ok":
+                kid.restarts += 1
+            case "refuse":
+                kid.failed_starts += 1
+                kid.state = "restarting"
+                self.inbox.append(partial(self._retry, kid))
+            case _:
+                self.kids.remove(kid)
+
+    def _settle(self, kid: Kid) -> None:
+        self.kids.remove(kid)
+
+    def _end(self, why: str) -> None:
+        began = last = self.now
+        self.ended = why
+        for kid in self.kids:
+            self.now = began  # all at once
+            self._stop(kid)
+            last = max(last, self.now)
+        self.now = last

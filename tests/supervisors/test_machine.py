@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 import attrs
-import pytest
 import trio
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -40,6 +39,7 @@ from autonomics.runtime import (
 from autonomics.supervisors import (
     AutoShutdown,
     ChildSpec,
+    DynamicSupervisor,
     Restart,
     Strategy,
     Supervisor,
@@ -53,7 +53,17 @@ from autonomics.supervisors import (
 from autonomics.testing.schedule import SteppedRun
 from autonomics.testing.scripted import name_reason
 
-from .supervisor_model import CONFIRM_S, GRACE_S, End, Flags, Kid, KidSpec, Start, SupervisorModel
+from .supervisor_model import (
+    CONFIRM_S,
+    GRACE_S,
+    End,
+    Flags,
+    Kid,
+    KidSpec,
+    PoolModel,
+    Start,
+    SupervisorModel,
+)
 
 IDS = ("a", "b", "c", "d", "e")
 ENDS: dict[End, Any] = {
@@ -71,6 +81,8 @@ class Place:
     plans: dict[str, list[Start]] = attrs.field(factory=dict[str, list[Start]])
     log: list[str] = attrs.field(factory=list[str])
     free: dict[str, trio.Event] = attrs.field(factory=dict[str, trio.Event])
+    refs: dict[str, ActorRef] = attrs.field(factory=dict[str, ActorRef])
+    """By id, who was started last."""
     root: ActorRef | None = None
     is_over: bool = False
 
@@ -103,6 +115,7 @@ class Child(Actor):
     async def init(self) -> Ignore | Refuse | None:
         plan = self.place.plans.get(self.id)
         step: Start = plan.pop(0) if plan else "ok"
+        self.place.refs[self.id] = self.ref
         self.place.log.append(f"init:{self.id}")
         if step == "ok":
             self.place.log.append(f"up:{self.id}")
@@ -416,13 +429,17 @@ class SupervisorMachine(RuleBasedStateMachine):
 
     # What must hold
 
+    def sort(self, log: list[str]) -> list[str]:
+        """Bring into order what has none."""
+        return log
+
     @invariant()
     def check(self) -> None:
         if self.run is None:
             return
         model, sight = self.model, self.sight
         assert sight.answers == model.answers
-        assert sight.log == model.log
+        assert self.sort(sight.log) == self.sort(model.log)
         assert sight.now == model.now
         zombies = [f"s/{kid.spec.id}" for kid in self.in_state("zombie")]
         running = [f"s/{kid.spec.id}" for kid in self.in_state("running")]
@@ -446,7 +463,64 @@ def show(node: TreeNode) -> tuple[str, str, int, str | None]:
     return (node.id, node.state, node.restarts, last_exit)
 
 
-TestSupervisorMachine = pytest.mark.filterwarnings("error")(SupervisorMachine.TestCase)
+class PoolMachine(SupervisorMachine):
+    """The same for a dynamic supervisor."""
+
+    def sort(self, log: list[str]) -> list[str]:
+        """It stops all children at once."""
+        return log if self.lives else sorted(log)
+
+    @precondition(lambda self: not self.lives)
+    @rule(flags=flags, children=st.lists(kid_fields, min_size=4, max_size=4))
+    def start_supervisor(self, flags: Flags, children: list[tuple[Restart, bool, bool]]) -> None:
+        """Start it with one child and some room."""
+        self.let_all_zombies_go()
+        flags = attrs.evolve(flags, strategy="one_for_one", auto_shutdown="never")
+        self.model = PoolModel(flags, now=self.model.now, max_children=4)
+        self.place.plans.clear()
+
+        async def start(place: Place) -> None:
+            place.root = await place.runtime.start(
+                lambda: DynamicSupervisor(
+                    max_children=4,
+                    max_restarts=flags.max_restarts,
+                    within_s=flags.within_s,
+                    max_failed_starts=flags.max_failed_starts,
+                ),
+                name="s",
+            )
+
+        self.play(start)
+        for id_, fields in zip(IDS, children[1:], strict=False):
+            self.check()
+            self.start_one(id_, fields, {})
+
+    @precondition(lambda self: self.lives)
+    @rule(id_=ids, fields=kid_fields, plans=plans)
+    def start_one(
+        self, id_: str, fields: tuple[Restart, bool, bool], plans: dict[str, list[Start]]
+    ) -> None:
+        # A second one of an id is a child of its own, but the names of these tests are taken once.
+        if self.model.find(id_) is None:
+            super().start_one(id_, fields, plans)
+
+    def ask(self, question: Question, id_: str) -> Step:
+        model = self.model
+        assert isinstance(model, PoolModel)
+        if question != "terminate":
+            model.ask(lambda: "dynamic")
+            act = restart_child if question == "restart" else delete_child
+            return lambda place: answer_of(act(place.there(), id_))
+        kid = model.find(id_)
+        model.ask(partial(model.terminate_life, kid, kid.lives if kid else 0))
+        ref = self.place.refs.get(id_, self.place.there())
+        return lambda place: answer_of(terminate_child(place.there(), ref))
+
+
+TestPoolMachine = PoolMachine.TestCase
+PoolMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+TestSupervisorMachine = SupervisorMachine.TestCase
 SupervisorMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=25, deadline=None
+    max_examples=120, stateful_step_count=25, deadline=None
 )
