@@ -18,7 +18,7 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import path
 
-from shop_portal import close_portal, get_portal, leave
+from shop_portal import get_portal, leave
 from shop_stock import Deliver, Take, stand_in_line, tell
 
 
@@ -61,13 +61,10 @@ def main(port: int = 8000) -> None:
     """Serve until SIGTERM or SIGINT."""
     signal.signal(signal.SIGTERM, leave)
     get_portal()
-    try:
-        with ThreadedWSGIServer(("127.0.0.1", port), WSGIRequestHandler) as server:
-            server.set_app(application)  # pyright: ignore[reportArgumentType] - its return is untyped
-            tell(f"Running on http://127.0.0.1:{server.server_port}")
-            server.serve_forever()
-    finally:
-        close_portal()
+    with ThreadedWSGIServer(("127.0.0.1", port), WSGIRequestHandler) as server:
+        server.set_app(application)  # pyright: ignore[reportArgumentType] - its return is untyped
+        tell(f"Running on http://127.0.0.1:{server.server_port}")
+        server.serve_forever()
 
 
 if __name__ == "__main__":

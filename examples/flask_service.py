@@ -10,7 +10,7 @@ import sys
 
 from flask import Flask
 
-from shop_portal import close_portal, get_portal, leave
+from shop_portal import get_portal, leave
 from shop_stock import Deliver, Take, stand_in_line
 
 app = Flask(__name__)
@@ -40,10 +40,7 @@ def main(port: int = 8000) -> None:
     """Serve with Flask's own server until SIGTERM or SIGINT."""
     signal.signal(signal.SIGTERM, leave)
     get_portal()
-    try:
-        app.run(port=port, threaded=True)
-    finally:
-        close_portal()
+    app.run(port=port, threaded=True)
 
 
 if __name__ == "__main__":

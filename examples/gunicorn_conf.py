@@ -5,12 +5,14 @@ from __future__ import annotations
 import trio
 
 from shop_portal import close_portal, get_portal
+from shop_stock import PATIENCE_S
 
 workers = 2
 threads = 24
 
-# Who still waits when the service stops holds it up for as long.
-graceful_timeout = 5
+# Longer than any request may wait: gunicorn gives a worker no more time than the worker gives its
+# requests, and what still runs then is killed, with no end for the actors.
+graceful_timeout = PATIENCE_S + 10
 
 
 def post_fork(_server: object, _worker: object) -> None:

@@ -28,7 +28,7 @@ def get_portal() -> ThreadPortal:
     with _lock:
         if not _opened:
             _opened.append(_stack.enter_context(open_in_thread(make_setup(order))))
-            # Where no hook of the server closes it; twice does no harm.
+            # For where no hook of the server closes it; twice does no harm.
             atexit.register(close_portal)
         return _opened[0]
 

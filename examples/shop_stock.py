@@ -23,6 +23,8 @@ from autonomics.runtime import (
 )
 from autonomics.supervisors import ChildSpec, Supervisor
 
+PATIENCE_S = 30
+
 Order = Callable[[int], Awaitable[str] | str]
 """Orders pieces; a function of the host."""
 
@@ -89,10 +91,10 @@ class Stock(Actor):
 
 
 async def stand_in_line(runtime: Runtime, pieces: int) -> int:
-    """Wait until there are so many pieces, for half a minute at most; for a host to run."""
+    """Wait until there are so many pieces, for a while; for a host to run."""
     tell(f"somebody waits for {pieces}")
     try:
-        return await runtime.named("stock").call(AwaitPieces(pieces), timeout_s=30)
+        return await runtime.named("stock").call(AwaitPieces(pieces), PATIENCE_S)
     finally:
         tell("and is gone")
 

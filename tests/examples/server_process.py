@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
-LIMIT_S: Final = 30
+LIMIT_S: Final = 60
 """After so long a test fails; none ever waits for it."""
 
 

@@ -15,8 +15,10 @@ from .server_process import ServerProcess, serving, tool
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")
 
 READY = """
+from shop_stock import tell
+
 def post_worker_init(worker):
-    print("ready:", worker.pid, flush=True)
+    tell(f"ready: {worker.pid}")
 """
 BY_HOOKS = f"from gunicorn_conf import *\n{READY}"
 ON_FIRST_USE = f"threads = 4\nworkers = 2\n{READY}"
@@ -107,13 +109,14 @@ def test_a_worker_that_is_replaced_closes_its_tree(gunicorn: Gunicorn) -> None:
         assert server.count("locked up") == 3
 
 
-def test_a_thread_that_still_waits_is_let_go_when_the_worker_ends(gunicorn: Gunicorn) -> None:
-    with serving(gunicorn(BY_HOOKS, "--workers", "1", "--graceful-timeout", "1")) as server:
+def test_a_worker_answers_who_still_waits_before_it_closes_its_tree(gunicorn: Gunicorn) -> None:
+    impatient = "import shop_stock\nshop_stock.PATIENCE_S = 1\n"
+    with serving(gunicorn(BY_HOOKS + impatient, "--workers", "1")) as server:
         read_workers(server, 1)
         client = server.open()
         client.request("GET", "/wait/99")
         server.wait_for("somebody waits for 99")
         assert server.stop() == 0
+        assert client.getresponse().status == 500
         client.close()
-        server.wait_for("and is gone")
-        assert server.count("locked up with 10 left") == 1
+        server.wait_for(r"CallTimedOut: .*\n(?:.*\n)*locked up with 10 left")

@@ -53,6 +53,18 @@ def test_twenty_threads_wait_in_the_tree_at_once(server: ServerProcess) -> None:
     assert answers == [(200, {"there": 15})] * 20
 
 
+@pytest.mark.parametrize("app", ["flask", "django"])
+def test_who_still_waits_is_let_go_when_the_service_stops(app: str) -> None:
+    with serving(COMMANDS[app]) as server:
+        client = server.open()
+        client.request("GET", "/wait/99")
+        server.wait_for("somebody waits for 99")
+        assert server.stop() == 0
+        client.close()
+        server.wait_for("and is gone")
+        assert server.count("locked up with 10 left") == 1
+
+
 def test_an_error_keeps_the_frames_of_the_actor(server: ServerProcess) -> None:
     assert server.ask("POST", "/take/11")[0] == 500
     server.wait_for(r"in handle_call\n.*\nLookupError: 11 pieces wanted, 10 there")

@@ -185,7 +185,7 @@ def test_a_cancelled_task_cancels_what_it_waits_for() -> None:
     log: list[str] = []
 
     async def main() -> None:
-        waiting = asyncio.Event()
+        waiting, go = asyncio.Event(), asyncio.Event()
 
         async def wait_and_tidy() -> None:
             try:
@@ -193,15 +193,17 @@ def test_a_cancelled_task_cancels_what_it_waits_for() -> None:
                 await trio.sleep_forever()
             finally:
                 with trio.CancelScope(shield=True):
-                    await trio.testing.wait_all_tasks_blocked()
+                    await run_in_host(go.wait)
                 log.append("tidied")
 
         async with open_in_asyncio(make_setup([])) as bridge:
             task = asyncio.create_task(bridge.run(wait_and_tidy))
             await waiting.wait()
-            task.cancel()
-            await asyncio.sleep(0)
-            task.cancel()  # patience has no end, or the function would have none
+            for _ in range(2):  # the second does not hurry it
+                task.cancel()
+                await bridge.run(trio.testing.wait_all_tasks_blocked)
+            assert not task.done()
+            go.set()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert log == ["tidied"]

@@ -200,9 +200,8 @@ class HostedTree:
             with scope:
                 return Value(await function(*args))
         except BaseException as error:  # noqa: BLE001 - raised in the host
-            # Nobody else cancels it. GeneratorExit: trio itself broke down, and forgot its tasks.
-            if all(isinstance(leaf, trio.Cancelled | GeneratorExit) for leaf in iter_leaves(error)):
-                self.note_down()
+            if all(isinstance(leaf, trio.Cancelled) for leaf in iter_leaves(error)):
+                self.note_down()  # nobody else cancels it
                 return Error(self.explain())
             show_cause(error)
             return Error(error)
