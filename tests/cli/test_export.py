@@ -76,6 +76,56 @@ def test_the_verdict_is_the_exit_code(house: Shell, tmp_path: Path, signals: str
     assert said.startswith(f"invalid (40) at seq {decided}: ")
 
 
+def test_an_incident_leaves_with_proofs_and_without_what_is_not_allowed(
+    house: Shell, tmp_path: Path
+) -> None:
+    house.say("tenants", "create", "incident", "--quota", "signals=1")
+    signal = tmp_path / "quota.json"
+    signal.write_text('{"kind": "quota", "quota": "signals", "used": 1, "limit": 1}')
+    house.say("signal", "incident", str(signal))
+    (decided,) = (
+        row["id"]
+        for row in house.value("receipts", "incident")["receipts"]
+        if row["kind"] == "decided"
+    )
+    out = tmp_path / "evidence"
+    said = house.say("export", "incident", "--incident", decided, "--out", str(out))
+    words = shlex.split(said.rpartition("Next: ")[2])
+    code, verdict, err = house.run(*words[1:])
+    assert (code, err) == (10, "")
+    assert verdict.startswith("consistent (10): in a tree that you trust")
+    found = json.loads((out / "incident.json").read_text())
+    kinds = [receipt["leaf"]["kind"] for receipt in found["receipts"]]
+    assert kinds[:2] == ["received", "decided"]
+    assert found["recipes"][0]["id"] == "ent.quota_near_limit"
+    assert f"incident.{found['about']}" != decided
+    assert decided.endswith(f".{found['about']}")
+    story = (out / "narrative.md").read_text()
+    assert "A signal of kind quota became durable." in story
+    assert "control-socket" not in story + json.dumps(found)
+    assert len(list((out / "proofs").iterdir())) == len(kinds)
+    alone = tmp_path / "by number"
+    number = str(found["about"])
+    made = house.value("export", "incident", "--incident", number, "--out", str(alone))
+    assert made["files"] == len(kinds) + 4
+
+
+def test_an_incident_around_nothing_is_refused_and_leaves_nothing(
+    house: Shell, tmp_path: Path
+) -> None:
+    house.say("tenants", "create", "quiet")
+    before = digest_folder(tmp_path)
+    out = ("--out", str(tmp_path / "out"))
+    for receipt in ("99", "another.0"):
+        assert house.fail("export", "quiet", "--incident", receipt, *out) == (
+            1,
+            f"there is no receipt {receipt} in the tenant's log",
+        )
+    code, line = house.fail("export", "quiet", "--incident", "x.y", *out)
+    assert (code, line) == (2, "expected --incident to be the id of a receipt, got 'x.y'")
+    assert digest_folder(tmp_path) == before
+
+
 def test_an_empty_folder_may_be_filled(house: Shell, tmp_path: Path, signals: str) -> None:
     house.say("tenants", "create", "filled")
     house.say("signal", "filled", signals)
@@ -116,6 +166,18 @@ def test_verify_needs_no_data_folder_and_tells_misuse(shell: Shell, tmp_path: Pa
     assert line.startswith("can't read ")
     assert shell.run("verify", str(tmp_path), "--vkey", "no key")[0] == 2
     assert shell.run("verify", str(tmp_path), "--known-checkpoint", str(tmp_path / "none"))[0] == 2
+
+
+def test_the_policy_and_its_time_come_from_the_command_line(shell: Shell, tmp_path: Path) -> None:
+    policy = tmp_path / "policy"
+    policy.write_bytes(b"quorum none\n")
+    code, line = expect_one_line(*shell.run("verify", str(tmp_path), "--policy", str(policy)))
+    assert (code, line) == (2, "policy: it names no log, and you brought no key")
+    code, line = expect_one_line(*shell.run("verify", str(tmp_path), "--max-age", "1"))
+    assert code == 2
+    assert "expected an age such as 90s, 15m, 24h or 7d, got '1'" in line
+    code, line = expect_one_line(*shell.run("verify", str(tmp_path), "--at", "noon"))
+    assert code == 2
 
 
 def tar_of(*members: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:

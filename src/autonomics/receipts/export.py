@@ -55,6 +55,45 @@ def export_bundle(
     yield "checkpoint", checkpoint
 
 
+def read_bundle(read: verify.Read) -> tuple[list[Receipt], bytes]:
+    """Read receipts and checkpoint back from a whole bundle; InvalidInput if it does not verify.
+
+    Whether its checkpoint is to be trusted is not asked here, only that all is of one piece.
+    """
+    verdict = verify.verify_bundle(read, verify.Trust())
+    if verdict.code != verify.UNANCHORED or verdict.pruned:
+        raise InvalidInput.expected("bundle", "whole and consistent", verdict.reason)
+    checkpoint = _expect_file(read, "checkpoint")
+    head = parse_checkpoint(checkpoint)
+    disclosed = _read_payloads(_expect_file(read, "payloads.jsonl"))
+    receipts: list[Receipt] = []
+    for index, width in verify.tile_spans(head.size):
+        entries = _expect_file(read, verify.tile_path("entries", index, width))
+        for leaf in verify.split_entries(entries, width):
+            seq = len(receipts)
+            salt, content = disclosed.get(seq, (None, None))
+            hashed = verify.leaf_hash(leaf)
+            receipts.append(Receipt(head.origin, seq, leaf, hashed, salt, content))
+    return receipts, checkpoint
+
+
+def _expect_file(read: verify.Read, name: str) -> bytes:
+    data = read(name)
+    assert data is not None  # The bundle verified.
+    return data
+
+
+def _read_payloads(data: bytes) -> dict[int, verify.Disclosed]:
+    found: dict[int, verify.Disclosed] = {}
+    for line in verify.split_lines(data):
+        record = verify.parse_json(line)
+        seq = record.pop("seq")
+        disclosed = verify.parse_disclosure(record)
+        if disclosed is not None:
+            found[seq] = disclosed
+    return found
+
+
 def _payload_line(receipt: Receipt) -> bytes:
     line = {"seq": receipt.seq, **payload.disclose(receipt.salt, receipt.payload)}
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
