@@ -22,7 +22,7 @@ from autonomics.recipes.effector import (
     PlannedCall,
     ReadBack,
 )
-from autonomics.runtime import Address, Worker
+from autonomics.runtime import Address, TakesCast, Worker
 
 Result = Literal["done", "failed", "timed_out", "killed", "unknown"]
 
@@ -48,7 +48,11 @@ class Act(Worker):
     """Carries out the calls of one act, in order; the first that fails ends it."""
 
     def __init__(
-        self, key: str, calls: tuple[PlannedCall, ...], effector: Effector, report_to: Address
+        self,
+        key: str,
+        calls: tuple[PlannedCall, ...],
+        effector: Effector,
+        report_to: Address[TakesCast[AttemptEnded]],
     ) -> None:
         self._key = key
         self._calls = calls
@@ -91,7 +95,7 @@ class LookBack(Worker):
         key: str,
         calls: tuple[PlannedCall, ...],
         effector: Effector,
-        report_to: Address,
+        report_to: Address[TakesCast[AttemptEnded]],
         why: str,
     ) -> None:
         self._key = key
@@ -120,7 +124,7 @@ class ReadFacts(Worker):
         token: object,
         requests: tuple[FactRequest, ...],
         reader: FactReader,
-        report_to: Address,
+        report_to: Address[TakesCast[FactsRead]],
         clock: Callable[[], datetime],
     ) -> None:
         self._token = token

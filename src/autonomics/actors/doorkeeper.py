@@ -11,7 +11,7 @@ from autonomics.actors.writer_message import Append
 from autonomics.errors import CallFailed, LedgerError
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
-from autonomics.runtime import Actor, Address, ExitReason, MailboxSpec
+from autonomics.runtime import Actor, Address, AnswersCall, ExitReason, MailboxSpec
 
 DOORKEEPER = "doorkeeper"
 STRANGERS_TYPE = "autonomics.strangers/1"
@@ -31,7 +31,7 @@ class Doorkeeper(Actor):
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=10_000, on_full="drop_oldest")
 
-    def __init__(self, *, platform: Address) -> None:
+    def __init__(self, *, platform: Address[AnswersCall[Append]]) -> None:
         self._platform = platform
         self._counts: Counter[str] = Counter()
 
@@ -39,9 +39,9 @@ class Doorkeeper(Actor):
         """Wake once a minute."""
         self.send_every(EVERY_S, "write")
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: Stranger) -> None:
         """Count."""
-        assert isinstance(message, Stranger), message
+        assert isinstance(message, Stranger), message  # pyright: ignore[reportUnnecessaryIsInstance]
         known = message.reason in self._counts or len(self._counts) < MAX_REASONS
         self._counts[message.reason if known else "other"] += 1
 

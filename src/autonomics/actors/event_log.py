@@ -54,9 +54,9 @@ class EventLog(Actor):
 
         subscribe(LISTENER, listen)
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: _Happened) -> None:
         """Write one line."""
-        assert isinstance(message, _Happened), message
+        assert isinstance(message, _Happened), message  # pyright: ignore[reportUnnecessaryIsInstance]
         self._write(message.event, message.fields)
 
     async def terminate(self, reason: ExitReason) -> None:

@@ -25,8 +25,23 @@ from autonomics.receipts.leaf import RecipeRef
 from autonomics.receipts.log import Receipt
 from autonomics.recipes.effector import Effector, Fact, FactReader, FactRequest
 from autonomics.recipes.record import ActResult, Intent, outcome_payload, parse_intent
-from autonomics.runtime import Actor, ActorRef, Address, Continue, Down, MailboxSpec, Worker
-from autonomics.supervisors import ChildSpec, start_child, terminate_child, which_children
+from autonomics.runtime import (
+    Actor,
+    ActorRef,
+    Address,
+    Continue,
+    Down,
+    MailboxSpec,
+    TakesCast,
+    Worker,
+)
+from autonomics.supervisors import (
+    ChildSpec,
+    DynamicSupervisor,
+    start_child,
+    terminate_child,
+    which_children,
+)
 from autonomics.telemetry import declare, emit
 
 OUTCOME_TYPE = "autonomics.outcome/1"
@@ -58,7 +73,7 @@ class WantFacts:
     `anew` refuses facts read before: a verification must not see the world as it was.
     """
 
-    asker: Address
+    asker: Address[TakesCast[FactsRead]]
     token: object
     requests: tuple[FactRequest, ...]
     anew: bool = False
@@ -89,9 +104,9 @@ class Executor(Actor):
         self,
         handle: str,
         *,
-        writer: Address,
-        watchdog: Address,
-        attempts: Address,
+        writer: Address[TakesCast[AppendLater | Follow | More]],
+        watchdog: Address[TakesCast[WatchLine]],
+        attempts: Address[DynamicSupervisor],
         effector: Effector,
         reader: FactReader,
         source: Source,
@@ -127,7 +142,9 @@ class Executor(Actor):
         """Show what is open."""
         return {"open": len(self._open), "running": len(self._running)}
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(
+        self, message: Page | LineChanged | WantFacts | FactsRead | AttemptEnded
+    ) -> None:
         """Take a page, a change of the line, a wish for facts, or an attempt's report."""
         match message:
             case Page(receipts, caught_up):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
-from autonomics.actors.line import LineChanged, StopLine, WatchLine
+from autonomics.actors.line import Line, LineChanged, StopLine, WatchLine
 from autonomics.actors.writer_message import AppendLater, Follow, More, Page
 from autonomics.errors import CallFailed, LedgerError
 from autonomics.gates import Latch, tenant_scope
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import Receipt
-from autonomics.runtime import Actor, Address, Continue, Down, MailboxSpec
+from autonomics.runtime import Actor, Address, Continue, Down, MailboxSpec, TakesCast
 from autonomics.telemetry import declare, emit
 
 GATE_TYPE = "autonomics.gate/1"
@@ -42,12 +42,18 @@ class GateWatchdog(Actor):
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=10_000)
 
-    def __init__(self, handle: str, *, writer: Address, line: Address) -> None:
+    def __init__(
+        self,
+        handle: str,
+        *,
+        writer: Address[TakesCast[AppendLater | Follow | More]],
+        line: Address[Line],
+    ) -> None:
         self._handle = handle
         self._writer = writer
         self._line = line
         self._latch = Latch.unreadable()
-        self._watchers: list[Address] = []
+        self._watchers: list[Address[TakesCast[LineChanged]]] = []
         self._to_trip: dict[int, str] = {}
         self._tripped: set[int] = set()
         self._was_tripped = False
@@ -66,7 +72,7 @@ class GateWatchdog(Actor):
         self._line.monitor("line")
         self._line.cast(WatchLine(self.ref))
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: Page | LineChanged | WatchLine) -> None:
         """Take a page, a change of the line, or a watcher within the tenant."""
         match message:
             case Page(receipts, caught_up):

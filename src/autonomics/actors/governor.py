@@ -7,7 +7,7 @@ What it wants becomes true when it comes back to it as a committed receipt.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import attrs
 
@@ -39,7 +39,7 @@ from autonomics.recipes.record import (
 )
 from autonomics.recipes.signal import Json
 from autonomics.recipes.verify import judge_act, verification_facts
-from autonomics.runtime import Actor, Address, Call, Continue, Down, MailboxSpec, ReplyTo
+from autonomics.runtime import Actor, Address, Continue, Down, MailboxSpec, ReplyTo, TakesCast
 from autonomics.telemetry import declare, emit
 from autonomics.tenancy import TenantState
 
@@ -95,10 +95,10 @@ class Governor(Actor):
         self,
         handle: str,
         *,
-        writer: Address,
-        watchdog: Address,
-        executor: Address,
-        router: Address,
+        writer: Address[TakesCast[AppendLater | Follow | More]],
+        watchdog: Address[TakesCast[WatchLine]],
+        executor: Address[TakesCast[WantFacts]],
+        router: Address[TakesCast[WatchHolding]],
         recipes: RecipeSet,
         monitor: tuple[str, ...],
         source: Source,
@@ -143,12 +143,14 @@ class Governor(Actor):
         self._router.monitor("router")
         self._router.cast(WatchHolding(self._handle, self.ref))
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: TellUsage, reply_to: ReplyTo) -> object:
         """Tell what the tenant has used."""
-        assert isinstance(message, TellUsage), message
+        assert isinstance(message, TellUsage), message  # pyright: ignore[reportUnnecessaryIsInstance]
         return self._fold.usage(self._source.clock())
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(
+        self, message: Page | LineChanged | HoldingChanged | FactsRead | IntentRefused
+    ) -> None:
         """Take what happened, then do what is due."""
         match message:
             case Page(receipts, caught_up):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
@@ -15,7 +15,16 @@ from autonomics.errors import CallFailed, InvalidInput, LedgerError, StoreUnavai
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.store import KeyRecord
-from autonomics.runtime import NO_REPLY, Actor, Address, Call, Continue, MailboxSpec, ReplyTo
+from autonomics.runtime import (
+    NO_REPLY,
+    Actor,
+    Address,
+    AnswersCall,
+    Call,
+    Continue,
+    MailboxSpec,
+    ReplyTo,
+)
 from autonomics.tenancy.api_key import (
     RANDOM_BYTES,
     hash_api_key,
@@ -64,7 +73,13 @@ class Keyring(Actor):
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=10_000)
 
-    def __init__(self, *, ledger: Address, platform: Address, source: Source) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Address[AnswersCall[KeepOnce | ReadKeys | SaveKey]],
+        platform: Address[AnswersCall[Append]],
+        source: Source,
+    ) -> None:
         self._ledger = ledger
         self._platform = platform
         self._source = source
@@ -94,7 +109,9 @@ class Keyring(Actor):
         self._pepper, self._records = pepper, {row.id: row for row in records}
         self._is_read = True
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(
+        self, message: Authenticate | CreateKey | RevokeKey | ListKeys, reply_to: ReplyTo
+    ) -> object:
         """Authenticate, make, revoke or list."""
         if not self._is_read:
             reply_to.fail(StoreUnavailable("the keys can't be read now"))

@@ -44,13 +44,13 @@ from autonomics.runtime import (
     Actor,
     ActorRef,
     Address,
-    Call,
     Down,
     ExitReason,
     MailboxSpec,
     NoProcess,
     ReplyTo,
     Shutdown,
+    TakesCast,
 )
 from autonomics.telemetry import declare, emit
 
@@ -99,7 +99,7 @@ class _Answer:
 
 @attrs.frozen
 class _WriterUp:
-    writer: ActorRef
+    writer: ActorRef[StoreWriter]
     epoch: int
 
 
@@ -108,7 +108,13 @@ class StoreWriter(Actor):
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=100_000)
 
-    def __init__(self, store: Store, *, random_bytes: RandomBytes, front: Address) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        random_bytes: RandomBytes,
+        front: Address[TakesCast[_WriterUp | _Written | _Answer]],
+    ) -> None:
         self._store = store
         self._random_bytes = random_bytes
         self._front = front
@@ -120,7 +126,7 @@ class StoreWriter(Actor):
         await deployment_idem_key(self._store, self._random_bytes(32))
         self._front.cast(_WriterUp(self.ref, self._fence.epoch))
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: _Write | _Ask) -> None:
         """Commit, or answer a question."""
         match message:
             case _Write(batches):
@@ -156,7 +162,7 @@ class Ledger(Actor):
     def __init__(self, *, signer: Signer, checkpoint_every_s: float) -> None:
         self._signer = signer
         self._checkpoint_every_s = checkpoint_every_s
-        self._writer: ActorRef | None = None
+        self._writer: ActorRef[StoreWriter] | None = None
         self._epoch = 0
         self._waiting: list[AppendBatch] = []
         self._committing: list[AppendBatch] = []
@@ -169,7 +175,9 @@ class Ledger(Actor):
         """Sign what has grown, from now on; the writer announces itself."""
         self.send_every(self._checkpoint_every_s, "sign")
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(
+        self, message: StoreTrouble | SignHead | StoreQuestion[Any], reply_to: ReplyTo
+    ) -> object:
         """Pass a question on to the writer."""
         match message:
             case StoreTrouble():
@@ -191,7 +199,7 @@ class Ledger(Actor):
         self._asked[token] = reply_to
         self._writer.cast(_Ask(token, question))
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: AppendBatch | _WriterUp | _Written | _Answer) -> None:
         """Take a batch, or what the writer says."""
         match message:
             case AppendBatch():

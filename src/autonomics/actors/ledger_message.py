@@ -17,7 +17,7 @@ from autonomics.receipts.store import (
     KeyRecord,
     Store,
 )
-from autonomics.runtime import Address, Call
+from autonomics.runtime import Address, Call, TakesCast
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -185,7 +185,7 @@ class StoreTrouble(Call[str]):
 class AppendBatch:
     """A receipt writer's cast: commit this. `epoch` is the one that the batch was built under."""
 
-    sender: Address
+    sender: Address[TakesCast[BatchDone]]
     batch: Batch
     epoch: int
 

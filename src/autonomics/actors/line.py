@@ -8,7 +8,7 @@ so that from then on no intent planned before it can be committed.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import attrs
 
@@ -22,7 +22,17 @@ from autonomics.errors import CallFailed, LedgerError, StoreUnavailable
 from autonomics.gates import Clearance, Latch, Scope, parse_latch
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
-from autonomics.runtime import Actor, Address, Call, Continue, Down, MailboxSpec, ReplyTo
+from autonomics.runtime import (
+    Actor,
+    Address,
+    AnswersCall,
+    Call,
+    Continue,
+    Down,
+    MailboxSpec,
+    ReplyTo,
+    TakesCast,
+)
 from autonomics.telemetry import declare, emit
 
 LINE = "line"
@@ -65,7 +75,7 @@ class ClearLine(Call[LineView]):
 class WatchLine:
     """Cast: tell me the latch now and whenever it changes, as `LineChanged`."""
 
-    watcher: Address
+    watcher: Address[TakesCast[LineChanged]]
 
 
 @attrs.frozen
@@ -80,14 +90,21 @@ class Line(Actor):
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=100_000)
 
-    def __init__(self, *, origin: str, ledger: Address, platform: Address, source: Source) -> None:
+    def __init__(
+        self,
+        *,
+        origin: str,
+        ledger: Address[AnswersCall[ReadLog | ReadLineGeneration | RaiseLineGeneration]],
+        platform: Address[AnswersCall[Append]],
+        source: Source,
+    ) -> None:
         self._origin = origin
         self._ledger = ledger
         self._platform = platform
         self._source = source
         self._latch = Latch.unreadable()
         self._since: dict[Scope, datetime] = {}
-        self._watchers: list[Address] = []
+        self._watchers: list[Address[TakesCast[LineChanged]]] = []
         self._owed: dict[Scope, StopLine] = {}
         self._is_read = False
 
@@ -99,7 +116,9 @@ class Line(Actor):
         """Read the latch from the platform's log."""
         await self._read()
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(
+        self, message: ReadLine | StopLine | ClearLine, reply_to: ReplyTo
+    ) -> object:
         """Show, stop or clear."""
         match message:
             case ReadLine():
@@ -111,7 +130,7 @@ class Line(Actor):
             case _:
                 raise TypeError(f"expected a question about the line, got {message!r}")
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: WatchLine) -> None:
         """Take a watcher."""
         match message:
             case WatchLine(watcher):

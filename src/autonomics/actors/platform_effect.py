@@ -11,7 +11,7 @@ import trio
 from autonomics.actors.router_message import ReadHolding, SetQuota, TellUsage
 from autonomics.errors import CallFailed, EffectFailed, EffectUnknown, InvalidInput, LedgerError
 from autonomics.recipes.effector import EffectResult, Fact, FactRequest, PlannedCall, ReadBack
-from autonomics.runtime import Address
+from autonomics.runtime import Address, AnswersCall
 
 RAISE: Final = "platform.quotas.raise"
 RESTORE: Final = "platform.quotas.restore"
@@ -27,8 +27,8 @@ class PlatformEffector:
         self,
         handle: str,
         *,
-        router: Address,
-        governor: Address,
+        router: Address[AnswersCall[ReadHolding | SetQuota]],
+        governor: Address[AnswersCall[TellUsage]],
         clock: Callable[[], datetime],
     ) -> None:
         self._handle = handle

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 
+from autonomics.actors.ledger import Ledger
 from autonomics.actors.ledger_message import (
     AppendBatch,
     BatchDone,
@@ -49,12 +50,12 @@ from autonomics.runtime import (
     NO_REPLY,
     Actor,
     Address,
-    Call,
     Continue,
     Down,
     MailboxSpec,
     Monitor,
     ReplyTo,
+    TakesCast,
 )
 from autonomics.telemetry import declare, emit
 
@@ -96,7 +97,7 @@ class _Group:
 class _Follower:
     """Where a follower stands; `is_hungry` once it has asked for more."""
 
-    address: Address
+    address: Address[TakesCast[Page]]
     next_seq: int
     is_hungry: bool = True
     was_caught_up: bool = False
@@ -114,7 +115,7 @@ class ReceiptWriter(Actor):
         self,
         origin: str,
         *,
-        ledger: Address,
+        ledger: Address[Ledger],
         source: Source,
         open_signals: int | None,
     ) -> None:
@@ -150,7 +151,7 @@ class ReceiptWriter(Actor):
 
     # Requests
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: Append | AwaitDecision, reply_to: ReplyTo) -> object:
         """Take entries, or a wait for a decision."""
         match message:
             case Append(entries):
@@ -164,7 +165,7 @@ class ReceiptWriter(Actor):
                 raise TypeError(f"expected entries to append, got {message!r}")
         return NO_REPLY
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: AppendLater | BatchDone | LogGrew | Follow | More) -> None:
         """Take entries from an actor of the tenant, the ledger's answer, or a follower's wish."""
         match message:
             case AppendLater(sender, entries):

@@ -7,7 +7,7 @@ the fold of that log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from autonomics.actors.answer import answer
 from autonomics.actors.holding import (
@@ -43,11 +43,13 @@ from autonomics.actors.router_message import (
     Locate,
     Park,
     ReadHolding,
+    RouterQuestion,
     SetQuota,
     SignUp,
     TellEntitlement,
     TellPricePlan,
     TellUsage,
+    WardenQuestion,
     WatchHolding,
     tenant_actor,
 )
@@ -64,7 +66,15 @@ from autonomics.errors import (
 )
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import Receipt
-from autonomics.runtime import Actor, Address, Call, Continue, Down, MailboxSpec, ReplyTo
+from autonomics.runtime import (
+    Actor,
+    Address,
+    AnswersCall,
+    Continue,
+    Down,
+    MailboxSpec,
+    ReplyTo,
+)
 from autonomics.telemetry import declare, emit
 from autonomics.tenancy import Tenant, TenantEvent, TenantState
 from autonomics.tenancy.price_plans import price_plan_named
@@ -108,9 +118,9 @@ class Router(Actor):
         self,
         *,
         origin: str,
-        ledger: Address,
-        platform: Address,
-        warden: Address,
+        ledger: Address[AnswersCall[ReadLog]],
+        platform: Address[AnswersCall[Append]],
+        warden: Address[AnswersCall[WardenQuestion]],
         source: Source,
         parking: Parking,
     ) -> None:
@@ -173,11 +183,11 @@ class Router(Actor):
         """Show counts."""
         return {"tenants": len(self._holdings.by_id), "parked": len(self._parking)}
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: RouterQuestion, reply_to: ReplyTo) -> object:
         """Answer."""
         return await answer(reply_to, self._reply(message))
 
-    async def _reply(self, message: Call[Any]) -> object:
+    async def _reply(self, message: RouterQuestion) -> object:
         if not self._is_current:
             await self._catch_up()
         match message:
@@ -196,7 +206,7 @@ class Router(Actor):
             case _:
                 return await self._carry_out(message)
 
-    async def _carry_out(self, message: Call[Any]) -> object:
+    async def _carry_out(self, message: RouterQuestion) -> object:
         match message:
             case CreateTenant():
                 return await self._create(message)
@@ -211,7 +221,7 @@ class Router(Actor):
             case _:
                 raise TypeError(f"expected a question about tenants, got {message!r}")
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: WatchHolding) -> None:
         """Take a watcher of one tenant."""
         match message:
             case WatchHolding(handle, watcher):

@@ -8,7 +8,7 @@ import attrs
 
 from autonomics.actors.holding import Holding
 from autonomics.actors.message import EntitlementView, Parked, SignedUp, TenantView, Unplaced
-from autonomics.runtime import Address, Call
+from autonomics.runtime import Address, Call, TakesCast
 from autonomics.tenancy.sign_up import Account
 
 ROUTER = "tenants.router"
@@ -119,7 +119,7 @@ class WatchHolding:
     """Cast: tell me what this tenant holds now and whenever it changes, as `HoldingChanged`."""
 
     handle: str
-    watcher: Address
+    watcher: Address[TakesCast[HoldingChanged]]
 
 
 @attrs.frozen
@@ -139,6 +139,21 @@ class Park(Call[Parked]):
     """Keep a message that nobody can decide yet. Raises ParkingFull for a sender at its bounds."""
 
     unplaced: Unplaced
+
+
+RouterQuestion = (
+    Locate
+    | ListTenants
+    | FindTenant
+    | TellPricePlan
+    | TellEntitlement
+    | CreateTenant
+    | SignUp
+    | ChangeTenant
+    | SetQuota
+    | ReadHolding
+    | Park
+)
 
 
 @attrs.frozen
@@ -166,3 +181,6 @@ class Dismiss(Call[None]):
 @attrs.frozen
 class ListQuarantined(Call[frozenset[str]]):
     """Ask for the handles that are in quarantine."""
+
+
+WardenQuestion = Admit | Readmit | Dismiss | ListQuarantined

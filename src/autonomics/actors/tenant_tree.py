@@ -10,9 +10,12 @@ from autonomics.actors.effect_registry import EffectRegistry
 from autonomics.actors.executor import Executor
 from autonomics.actors.gate_watchdog import GateWatchdog
 from autonomics.actors.governor import Governor
+from autonomics.actors.ledger import Ledger
+from autonomics.actors.line import Line
 from autonomics.actors.platform_effect import PlatformEffector
 from autonomics.actors.receipt_view import origin_of
 from autonomics.actors.receipt_writer import ReceiptWriter
+from autonomics.actors.router import Router
 from autonomics.actors.router_message import tenant_actor
 from autonomics.actors.source import Source
 from autonomics.recipes.effector import Effector, FactReader
@@ -27,9 +30,9 @@ class TenantRoom:
 
     name: Callable[[str], Address]
     origin_host: str
-    ledger: Address
-    line: Address
-    router: Address
+    ledger: Address[Ledger]
+    line: Address[Line]
+    router: Address[Router]
     recipes: RecipeSet
     monitor: tuple[str, ...]
     effectors: dict[str, Effector]
@@ -45,8 +48,11 @@ def tenant_supervisor(handle: str, room: TenantRoom) -> Supervisor:
     def address(role: str) -> Address:
         return room.name(tenant_actor(handle, role))
 
-    writer, watchdog = address("receipt_writer"), address("gate_watchdog")
-    attempts, executor, governor = address("attempts"), address("executor"), address("governor")
+    writer: Address[ReceiptWriter] = address("receipt_writer")
+    watchdog: Address[GateWatchdog] = address("gate_watchdog")
+    attempts: Address[DynamicSupervisor] = address("attempts")
+    executor: Address[Executor] = address("executor")
+    governor: Address[Governor] = address("governor")
     clock = room.source.clock
     platform = PlatformEffector(handle, router=room.router, governor=governor, clock=clock)
     registry = EffectRegistry(

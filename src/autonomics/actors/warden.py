@@ -8,21 +8,28 @@ failure. After `MAX_FAILURES` within `FORGET_S` it stays out until an operator r
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import attrs
 import trio
 
 from autonomics.actors.answer import answer
-from autonomics.actors.router_message import Admit, Dismiss, ListQuarantined, Readmit
+from autonomics.actors.router_message import (
+    Admit,
+    Dismiss,
+    ListQuarantined,
+    Readmit,
+    WardenQuestion,
+)
 from autonomics.actors.source import Source
 from autonomics.actors.writer_message import AppendLater
 from autonomics.errors import StartFailed, TenantUnavailable
 from autonomics.receipts import canonical
 from autonomics.receipts.entry import Entry
-from autonomics.runtime import Actor, ActorRef, Address, Call, Down, MailboxSpec, ReplyTo
+from autonomics.runtime import Actor, ActorRef, Address, Down, MailboxSpec, ReplyTo, TakesCast
 from autonomics.supervisors import (
     ChildSpec,
+    DynamicSupervisor,
     Supervisor,
     start_child,
     terminate_child,
@@ -65,8 +72,8 @@ class Warden(Actor):
     def __init__(
         self,
         *,
-        pool: Address,
-        platform: Address,
+        pool: Address[DynamicSupervisor],
+        platform: Address[TakesCast[AppendLater]],
         source: Source,
         tenant_spec: Callable[[str], Supervisor],
     ) -> None:
@@ -82,7 +89,7 @@ class Warden(Actor):
             if child.ref is not None:
                 self._watch(child.id, _Ward(), child.ref)
 
-    async def handle_call(self, message: Call[Any], reply_to: ReplyTo) -> object:
+    async def handle_call(self, message: WardenQuestion, reply_to: ReplyTo) -> object:
         """Admit, dismiss, readmit or list."""
         match message:
             case Admit(handle):

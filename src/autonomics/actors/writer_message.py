@@ -6,7 +6,7 @@ import attrs
 
 from autonomics.receipts.entry import Entry
 from autonomics.receipts.log import Receipt
-from autonomics.runtime import Address, Call
+from autonomics.runtime import Address, Call, TakesCast
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ class AwaitDecision(Call[Receipt]):
 class Follow:
     """Cast: send me the log from `start` on, page by page, and what is committed from then on."""
 
-    follower: Address
+    follower: Address[TakesCast[Page]]
     start: int = 0
 
 
@@ -76,7 +76,7 @@ class Follow:
 class More:
     """Cast of a follower that has worked through its page: it gets the next one when there is."""
 
-    follower: Address
+    follower: Address[TakesCast[Page]]
 
 
 @attrs.frozen
