@@ -8,15 +8,17 @@ from typing import TypeVar
 import attrs
 import trio
 
-from autonomics.actors.doorkeeper import DOORKEEPER, Stranger
+from autonomics.actors.doorkeeper import DOORKEEPER, Doorkeeper, Stranger
 from autonomics.actors.erasure import EraseSubject, FindSubject, Named
 from autonomics.actors.keyring import (
     KEYRING,
     Authenticate,
     CreateKey,
+    Keyring,
     ListKeys,
     RevokeKey,
 )
+from autonomics.actors.ledger import Ledger
 from autonomics.actors.ledger_message import (
     LEDGER,
     ReadHeads,
@@ -25,7 +27,7 @@ from autonomics.actors.ledger_message import (
     SignHead,
     StoreTrouble,
 )
-from autonomics.actors.line import LINE, ClearLine, ReadLine, StopLine
+from autonomics.actors.line import LINE, ClearLine, Line, ReadLine, StopLine
 from autonomics.actors.message import (
     PLATFORM,
     Accepted,
@@ -48,7 +50,9 @@ from autonomics.actors.message import (
     Unplaced,
 )
 from autonomics.actors.receipt_view import origin_of, parse_receipt_id, view_receipt
+from autonomics.actors.receipt_writer import ReceiptWriter
 from autonomics.actors.received import received_entry
+from autonomics.actors.router import Router
 from autonomics.actors.router_message import (
     ROUTER,
     WARDEN,
@@ -65,6 +69,7 @@ from autonomics.actors.router_message import (
     tenant_actor,
 )
 from autonomics.actors.source import Source
+from autonomics.actors.warden import Warden
 from autonomics.actors.writer_message import Append, Appended, AwaitDecision, LogGrew
 from autonomics.errors import (
     ActorDied,
@@ -83,11 +88,12 @@ from autonomics.receipts.log import Receipt
 from autonomics.receipts.proof import format_proof
 from autonomics.receipts.signer import format_vkey
 from autonomics.recipes.record import parse_received
-from autonomics.runtime import ActorStatus, Address, Runtime, status
+from autonomics.runtime import Actor, ActorStatus, Address, NamedRef, Runtime, status
 from autonomics.supervisors import TreeNode, snapshot
 from autonomics.tenancy.sign_up import Account
 from autonomics.tenancy.support_model import SupportModel, SupportTier
 
+A = TypeVar("A", bound=Actor)
 R = TypeVar("R")
 
 DOOR = "door"
@@ -121,14 +127,14 @@ class TreeControlPlane:
         self._root = root
         self._facts = facts
 
-    def _named(self, name: str) -> Address:
-        return self._runtime.named(name)
+    def _named(self, name: str, actor: type[A]) -> NamedRef[A]:
+        return self._runtime.named(name, actor)
 
     # Signals
 
     async def authenticate(self, secret: str) -> Principal | None:
         """Return who holds this key."""
-        return await _patiently(lambda: self._named(KEYRING).call(Authenticate(secret)))
+        return await _patiently(lambda: self._named(KEYRING, Keyring).call(Authenticate(secret)))
 
     async def submit(self, inbound: Inbound) -> Accepted:
         """Make the message durable in its tenant's log.
@@ -144,16 +150,16 @@ class TreeControlPlane:
         return Accepted(view_receipt(handle, receipt), appended.duplicate)
 
     async def _append(self, tenant_id: str, entry: Entry) -> tuple[str, Appended]:
-        holding = await self._named(ROUTER).call(Locate(tenant_id))
+        holding = await self._named(ROUTER, Router).call(Locate(tenant_id))
         handle = holding.tenant.handle
-        writer = self._named(tenant_actor(handle, "receipt_writer"))
+        writer = self._named(tenant_actor(handle, "receipt_writer"), ReceiptWriter)
         return handle, await writer.call(Append((entry,)))
 
     async def submit_and_wait(self, inbound: Inbound, timeout_s: float = 10.0) -> Decided:
         """Make the message durable and wait for its decision."""
         accepted = await self.submit(inbound)
         handle, _ = parse_receipt_id(accepted.receipt.id)
-        writer = self._named(tenant_actor(handle, "receipt_writer"))
+        writer = self._named(tenant_actor(handle, "receipt_writer"), ReceiptWriter)
         wait = AwaitDecision(accepted.receipt.seq)
         deadline = trio.current_time() + timeout_s
 
@@ -166,11 +172,11 @@ class TreeControlPlane:
 
     async def park(self, unplaced: Unplaced) -> Parked:
         """Keep a message in the platform's log."""
-        return await _patiently(lambda: self._named(ROUTER).call(Park(unplaced)))
+        return await _patiently(lambda: self._named(ROUTER, Router).call(Park(unplaced)))
 
     async def count_stranger(self, reason: str) -> None:
         """Count a request without a valid key."""
-        self._named(DOORKEEPER).cast(Stranger(reason))
+        self._named(DOORKEEPER, Doorkeeper).cast(Stranger(reason))
 
     # Receipts
 
@@ -187,7 +193,7 @@ class TreeControlPlane:
 
     async def _read(self, log: str, start: int, limit: int) -> list[Receipt]:
         question = ReadLog(origin_of(self._facts.origin_host, log), start, limit)
-        return await _patiently(lambda: self._named(LEDGER).call(question))
+        return await _patiently(lambda: self._named(LEDGER, Ledger).call(question))
 
     async def related(self, receipt_id: str) -> tuple[ReceiptView, ...]:
         """Return the receipts of one signal's life, in order."""
@@ -220,15 +226,15 @@ class TreeControlPlane:
         if not page:
             raise InvalidInput.expected("receipt id", "that of a receipt", receipt_id)
         origin = origin_of(self._facts.origin_host, log)
-        signed = await self._named(LEDGER).call(SignHead(origin))
-        hashes = await self._named(LEDGER).call(ReadLeafHashes(origin, signed.head.size))
+        signed = await self._named(LEDGER, Ledger).call(SignHead(origin))
+        hashes = await self._named(LEDGER, Ledger).call(ReadLeafHashes(origin, signed.head.size))
         return format_proof(page[0], hashes, signed.note)
 
     async def export(self, tenant_id: str) -> Iterator[tuple[str, bytes]]:
         """Return the tenant's whole log as files of a bundle folder."""
         log = await self._log_of(tenant_id)
         origin = origin_of(self._facts.origin_host, log)
-        signed = await self._named(LEDGER).call(SignHead(origin), timeout_s=30.0)
+        signed = await self._named(LEDGER, Ledger).call(SignHead(origin), timeout_s=30.0)
         receipts: list[Receipt] = []
         while len(receipts) < signed.head.size:
             receipts += await self._read(log, len(receipts), PAGE)
@@ -251,22 +257,22 @@ class TreeControlPlane:
 
     async def tenants(self) -> tuple[TenantView, ...]:
         """Return all tenants, oldest first."""
-        return await _patiently(lambda: self._named(ROUTER).call(ListTenants()))
+        return await _patiently(lambda: self._named(ROUTER, Router).call(ListTenants()))
 
     async def tenant(self, tenant_id: str) -> TenantView | None:
         """Return one tenant by id or handle, or None."""
-        return await _patiently(lambda: self._named(ROUTER).call(FindTenant(tenant_id)))
+        return await _patiently(lambda: self._named(ROUTER, Router).call(FindTenant(tenant_id)))
 
     async def support_model(self, tenant_id: str) -> SupportTier:
         """Return the support that the tenant's price plan comes with."""
         question = TellPricePlan(tenant_id)
-        price_plan = await _patiently(lambda: self._named(ROUTER).call(question))
+        price_plan = await _patiently(lambda: self._named(ROUTER, Router).call(question))
         return self._facts.support.tier(price_plan)
 
     async def entitlement(self, tenant_id: str) -> EntitlementView:
         """Return what the tenant has bought and used."""
         question = TellEntitlement(tenant_id)
-        view = await _patiently(lambda: self._named(ROUTER).call(question))
+        view = await _patiently(lambda: self._named(ROUTER, Router).call(question))
         return attrs.evolve(view, known_recipes=self._facts.recipes)
 
     async def create_tenant(
@@ -279,55 +285,55 @@ class TreeControlPlane:
     ) -> TenantCreated:
         """Create a tenant and its two keys, and replay what was parked for it."""
         create = CreateTenant(tenant_id, name, price_plan, by, dict(limits or {}))
-        tenant, replayed = await self._named(ROUTER).call(create, timeout_s=60.0)
+        tenant, replayed = await self._named(ROUTER, Router).call(create, timeout_s=60.0)
         api_key = await self.create_key("tenant", tenant_id, by)
         push_token = await self.create_key("push", tenant_id, by)
         return TenantCreated(tenant, api_key, push_token, replayed)
 
     async def sign_up(self, account: Account) -> SignedUp:
         """Have a pending tenant for a marketplace's account; a router that dies is asked again."""
-        return await _patiently(lambda: self._named(ROUTER).call(SignUp(account)))
+        return await _patiently(lambda: self._named(ROUTER, Router).call(SignUp(account)))
 
     async def change_tenant(self, tenant_id: str, verb: str, by: str) -> TenantView:
         """Carry out `activate`, `suspend`, `resume`, `close` or `readmit`."""
         if verb != "readmit":
-            return await self._named(ROUTER).call(ChangeTenant(tenant_id, verb, by))
+            return await self._named(ROUTER, Router).call(ChangeTenant(tenant_id, verb, by))
         found = await self.tenant(tenant_id)
         if found is None:
             raise NoSuchTenant(f"nobody has created tenant {tenant_id!r}")
-        await self._named(WARDEN).call(Readmit(found.handle, by))
+        await self._named(WARDEN, Warden).call(Readmit(found.handle, by))
         return attrs.evolve(found, quarantined=False)
 
     async def create_key(self, role: Role, tenant_id: str | None, by: str) -> NewKey:
         """Make a key."""
         if tenant_id is not None and await self.tenant(tenant_id) is None:
             raise NoSuchTenant(f"nobody has created tenant {tenant_id!r}")
-        return await self._named(KEYRING).call(CreateKey(role, tenant_id, by))
+        return await self._named(KEYRING, Keyring).call(CreateKey(role, tenant_id, by))
 
     async def revoke_key(self, key_id: str, by: str) -> KeyView:
         """Revoke a key at once."""
-        return await self._named(KEYRING).call(RevokeKey(key_id, by))
+        return await self._named(KEYRING, Keyring).call(RevokeKey(key_id, by))
 
     async def keys(self) -> tuple[KeyView, ...]:
         """Return all keys without their secrets."""
-        return await self._named(KEYRING).call(ListKeys())
+        return await self._named(KEYRING, Keyring).call(ListKeys())
 
     # The line
 
     async def line(self) -> LineView:
         """Return the latch."""
-        return await _patiently(lambda: self._named(LINE).call(ReadLine()))
+        return await _patiently(lambda: self._named(LINE, Line).call(ReadLine()))
 
     async def stop_line(self, scope: str, reason: str, by: str) -> LineView:
         """Stop the line in a scope."""
-        return await self._named(LINE).call(StopLine(await self._scope(scope), reason, by))
+        return await self._named(LINE, Line).call(StopLine(await self._scope(scope), reason, by))
 
     async def clear_line(
         self, scope: str, root_cause: str, fix: str, prevention: str, by: str
     ) -> LineView:
         """Clear a stop; all three texts are required."""
         clearance = Clearance(root_cause=root_cause, fix=fix, prevention=prevention, by=by)
-        return await self._named(LINE).call(ClearLine(await self._scope(scope), clearance))
+        return await self._named(LINE, Line).call(ClearLine(await self._scope(scope), clearance))
 
     async def _scope(self, text: str) -> Scope:
         """Read `line`, `tenant:<id>`, `recipe:<id>` or `resource:<name>`."""
@@ -345,15 +351,15 @@ class TreeControlPlane:
     async def find_subject(self, subject: str) -> tuple[NamedIn, ...]:
         """Return where a person is named."""
         question = FindSubject(subject)
-        return _show_named(await _patiently(lambda: self._named(LEDGER).call(question)))
+        return _show_named(await _patiently(lambda: self._named(LEDGER, Ledger).call(question)))
 
     async def erase_subject(self, subject: str, reason: str, by: str) -> tuple[NamedIn, ...]:
         """End each payload that names a person; not asked twice, for a reply may be lost."""
         question = EraseSubject(subject, reason, by, self._facts.source)
-        found = await self._named(LEDGER).call(question, timeout_s=60.0)
+        found = await self._named(LEDGER, Ledger).call(question, timeout_s=60.0)
         for log in dict.fromkeys(_log_name(named.origin) for named in found):
             name = log if log == PLATFORM else tenant_actor(log, "receipt_writer")
-            self._named(name).cast(LogGrew())
+            self._named(name, ReceiptWriter).cast(LogGrew())
         return _show_named(found)
 
     # The house
@@ -365,11 +371,11 @@ class TreeControlPlane:
         tenants: tuple[TenantView, ...] = ()
         receipts = 0
         try:
-            trouble = await self._named(LEDGER).call(StoreTrouble())
+            trouble = await self._named(LEDGER, Ledger).call(StoreTrouble())
             if not trouble:
-                line = await self._named(LINE).call(ReadLine())
-                tenants = await self._named(ROUTER).call(ListTenants())
-                heads = await self._named(LEDGER).call(ReadHeads())
+                line = await self._named(LINE, Line).call(ReadLine())
+                tenants = await self._named(ROUTER, Router).call(ListTenants())
+                heads = await self._named(LEDGER, Ledger).call(ReadHeads())
                 receipts = sum(head.size for head in heads)
         except (CallFailed, LedgerError) as error:
             trouble, readiness = str(error), "starting"
