@@ -198,7 +198,7 @@ def _expect_keys_beside_store(settings: Settings, folder: DataFolder) -> None:
 def _store_opener(settings: Settings, folder: DataFolder, source: Source) -> Callable[[], Store]:
     if settings.store == "sqlite":
         vault = open_key_vault(folder.payload_key_path, source.random_bytes(KEY_BYTES))
-        return lambda: SqliteStore(folder.store_path, vault)
+        return lambda: SqliteStore(folder.store_path, vault, folder.erasures_path)
     # A restarted writer finds what its predecessor held; the end of the process loses it.
     medium = MemoryMedium()
     if settings.store == "stdout":

@@ -20,6 +20,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("verify", "verify a bundle, a file of receipts or a proof, offline"),
     Topic("signing-keys", "print the key under which a tenant's checkpoints are signed"),
     Topic("subjects", "find what names a person, and erase it"),
+    Topic("backup", "write a copy of the store that verifies, also while it is served"),
+    Topic("restore", "put a backup in the store's place"),
     Topic("store", "bring the store's file forward from an earlier version"),
     Topic("tree", "draw the tree of supervisors and actors, or look at one"),
     Topic("recipes", "list, show and test recipes"),

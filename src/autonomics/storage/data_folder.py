@@ -16,6 +16,7 @@ LOCK_NAME = "lock"
 STORE_NAME = "ledger.sqlite"
 KEY_NAME = "signing-key"
 PAYLOAD_KEY_NAME = "keys/payload-key"
+ERASURES_NAME = "keys/erased"
 SOCKET_NAME = "control.sock"
 
 
@@ -40,6 +41,11 @@ class DataFolder:
     def payload_key_path(self) -> Path:
         """Where the file of the key is that wraps the payloads' keys."""
         return self.path / PAYLOAD_KEY_NAME
+
+    @property
+    def erasures_path(self) -> Path:
+        """Where it is written down which payloads were erased."""
+        return self.path / ERASURES_NAME
 
     def close(self) -> None:
         """Let go of the folder; nobody's number stays in it."""

@@ -6,9 +6,24 @@ write-ahead log still has.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
 
 from autonomics.storage.frame import decode_frame
+from autonomics.storage.sqlite_schema import sync_folder
+
+
+@attrs.frozen
+class Erased:
+    """A receipt whose payload was erased."""
+
+    origin: str
+    seq: int
+    leaf_hash: bytes
 
 
 def find_row_id(connection: sqlite3.Connection, log_id: int, seq: int) -> int:
@@ -35,3 +50,34 @@ def drain_log(connection: sqlite3.Connection) -> bool:
     (row,) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.execute(f"PRAGMA busy_timeout = {int(timeout_ms)}")
     return bool(row[0] == 0)
+
+
+def note_erasures(journal: Path, erased: Sequence[Erased]) -> None:
+    """Write down what is about to be erased, apart from the store and synced: for a restore.
+
+    Before the commit: what it fails to erase is then erased by the restore at the latest.
+    """
+    journal.parent.mkdir(mode=0o700, exist_ok=True)
+    lines = "".join(
+        f"{each.origin} {each.seq} {each.leaf_hash.hex()}\n" for each in erased
+    ).encode()
+    descriptor = os.open(journal, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        while lines:
+            lines = lines[os.write(descriptor, lines) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(journal.parent)
+
+
+def read_erasures(journal: Path) -> list[Erased]:
+    """Read all that was ever erased; a line that a cut has torn is left out."""
+    if not journal.exists():
+        return []
+    found: list[Erased] = []
+    for line in journal.read_text("ascii", "replace").splitlines():
+        words = line.split(" ")
+        if len(words) == 3 and words[1].isdecimal() and len(words[2]) == 64:
+            found.append(Erased(words[0], int(words[1]), bytes.fromhex(words[2])))
+    return found

@@ -24,11 +24,15 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """`Store` over one file, which `open` creates if there is none; `vault` guards its payloads."""
+    """`Store` over one file, which `open` creates if there is none; `vault` guards its payloads.
 
-    def __init__(self, path: Path, vault: KeyVault) -> None:
+    `erasures` is a file apart from it where each erasure is written down, so that a restore from
+    an older backup can carry it out again.
+    """
+
+    def __init__(self, path: Path, vault: KeyVault, erasures: Path | None = None) -> None:
         self._limiter = trio.CapacityLimiter(1)
-        self._file = StoreFile(path, Sealer(vault))
+        self._file = StoreFile(path, Sealer(vault), erasures)
 
     async def _run(self, job: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(job, limiter=self._limiter)

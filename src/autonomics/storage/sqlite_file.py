@@ -26,7 +26,13 @@ from autonomics.receipts.store import (
     KeyRecord,
     expect_range,
 )
-from autonomics.storage.erasure import drain_log, erase_row, find_row_id
+from autonomics.storage.erasure import (
+    Erased,
+    drain_log,
+    erase_row,
+    find_row_id,
+    note_erasures,
+)
 from autonomics.storage.frame import MAX_RECEIPTS, PLACE_BITS, Frame, FrameBatch, decode_frame
 from autonomics.storage.seal import SealedRow, Sealer
 from autonomics.storage.sqlite_migration import finish_migration
@@ -40,9 +46,10 @@ T = TypeVar("T")
 class StoreFile:
     """One file and its one connection; never used by two threads at a time."""
 
-    def __init__(self, path: Path, sealer: Sealer) -> None:
+    def __init__(self, path: Path, sealer: Sealer, erasures: Path | None = None) -> None:
         self._path = path
         self._sealer = sealer
+        self._erasures = erasures
         self._must_drain = False
         self._connection: sqlite3.Connection | None = None
         self._failure = "the store is not open"
@@ -145,6 +152,7 @@ class StoreFile:
         if commit.fence.epoch != self._fence.epoch:
             self._open_connection()
             raise Fenced(f"the commit names {commit.fence}, this store is at {self._fence}")
+        self._note_erasures(commit)
         writer = CommitWriter(self._heads, self._log_ids, self._line_generation, self._sealer)
         self._fence = self._guard(lambda connection: writer.write(connection, commit))
         self._heads.update(writer.new_heads)
@@ -154,6 +162,21 @@ class StoreFile:
             # The rows are gone for good; the log's old pages go now, or once its reader is done.
             self._must_drain = not self._guard(drain_log)
         return CommitResult(self._fence, tuple(writer.results))
+
+    def _note_erasures(self, commit: Commit) -> None:
+        """Write down, apart from the store, which payloads this commit ends."""
+        if self._erasures is None or not any(batch.erases for batch in commit.batches):
+            return
+        erased: list[Erased] = []
+        for batch in commit.batches:
+            own = {receipt.seq: receipt for receipt in batch.receipts}
+            for seq in batch.erases:
+                found = [own[seq]] if seq in own else self.read(batch.origin, seq, 1)
+                erased.extend(Erased(batch.origin, seq, receipt.leaf_hash) for receipt in found)
+        try:
+            note_erasures(self._erasures, erased)
+        except OSError as error:
+            raise StoreUnavailable(f"{self._erasures} can't be written: {error}") from error
 
     def save_checkpoint(self, note: bytes) -> None:
         """Keep a checkpoint that agrees with the log."""
