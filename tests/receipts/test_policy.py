@@ -235,8 +235,10 @@ def test_a_cosignature_that_does_not_verify_makes_the_checkpoint_invalid() -> No
     short = WITNESSES["w1"].vkey(witness_name("w1")).split("+")[1]
     swapped = base64.b64encode(bytes.fromhex(short) + material[4:]).decode()
     too_late = bytes.fromhex(short) + (1 << 63).to_bytes(8, "big") + bytes(64)
+    no_time = WITNESSES["w1"].line(text, witness_name("w1"), 1 << 63)  # beyond what the spec allows
     for line in (
         reused,
+        no_time.encode(),
         f"— {witness_name('w1')} {swapped}\n".encode(),
         f"— {witness_name('w1')} {base64.b64encode(too_late).decode()}\n".encode(),
     ):
