@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 import textwrap
@@ -791,6 +792,50 @@ def run_program(program: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_forked_process_is_sent_away_and_leaves_the_block_at_once() -> None:
+    """In a program of its own. The child does not end asyncio: it has its parent's epoll."""
+    program = """
+        import asyncio, os
+        from autonomics.errors import RuntimeUnusable
+        from autonomics.runtime import Worker, open_in_asyncio
+
+        async def setup(runtime):
+            pass
+
+        async def serve():
+            return "served"
+
+        async def main():
+            async with open_in_asyncio(setup) as bridge:
+                child = os.fork()
+                if child:
+                    print(os.waitpid(child, 0)[1], await bridge.run(serve))
+                    return
+                try:
+                    await bridge.run(serve)
+                except RuntimeUnusable as error:
+                    print("after the fork" in str(error))
+            print("left", flush=True)
+            os._exit(0)
+
+        asyncio.run(main())
+        """
+    assert run_program(program).splitlines() == ["True", "left", "0 served"]
+
+
+def test_the_process_is_known_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with open_in_asyncio(make_setup([])) as bridge:
+            with monkeypatch.context() as forked:
+                forked.setattr(os, "getpid", lambda: -1)
+                with pytest.raises(RuntimeUnusable, match="after the fork, in process -1"):
+                    bridge.cast("doer", 1)
+                await bridge.__aexit__(None, None, None)
+            assert await bridge.call("doer", Do(answer)) == 7
+
+    run(main)
 
 
 def test_one_loop_has_one_runtime_at_a_time() -> None:

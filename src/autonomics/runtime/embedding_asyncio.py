@@ -157,6 +157,8 @@ class AsyncioBridge:
         own: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._tree.is_at_home():
+            return
         host, self._host = self._host, None
         await self._keeper.aclose()
         if self._is_cut_off and host is not None:
@@ -180,7 +182,8 @@ class AsyncioBridge:
         """Stop the tree and wait for its end; a cancellation meanwhile makes it short."""
         self._tree.stop()
         cancelled: asyncio.CancelledError | None = None
-        while not self._done.done():
+        # In a forked process nothing drives the tree to its end.
+        while self._tree.is_at_home() and not self._done.done():
             try:
                 await asyncio.wait({self._done})
             except asyncio.CancelledError as error:
