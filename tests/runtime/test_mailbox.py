@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import Any, ClassVar
 
 import pytest
@@ -344,6 +345,28 @@ async def test_a_batch_lets_others_run(autojump_clock: MockClock, stage: Stage) 
     await wait_all_tasks_blocked()
     # Two budgets: trio shuffles each round, so the busy one may come last and then first.
     assert stage.log.index("other") <= 64
+
+
+async def test_what_a_foreign_thread_could_not_put_is_not_counted(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """Trio refuses to wake a task from there; the mailbox is as it was before."""
+    ref, release = await hold(stage, 1, "refuse")
+    release.set()
+    await wait_all_tasks_blocked()
+
+    def put() -> None:
+        for send in (ref.cast, ref.incarnation.inform):
+            with pytest.raises(RuntimeError):
+                send("from a thread")
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    thread.join()
+    assert ref.statistics().depth == 0
+    ref.cast("fits")
+    await wait_all_tasks_blocked()
+    assert stage.log == ["fits"]
 
 
 @given(st.integers(1, 4), st.lists(st.sampled_from(["cast", "info", "pop", "drop"])))

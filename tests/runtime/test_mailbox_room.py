@@ -166,6 +166,37 @@ async def test_who_has_given_up_keeps_nobody_out(autojump_clock: MockClock) -> N
         assert bench.log == ["busy", *["full"] * 4, "newcomer"]
 
 
+@pytest.mark.parametrize("way", ["cast", "patient", "call", "request"])
+async def test_one_that_gives_up_after_a_message_was_taken_keeps_nobody_out_either(
+    autojump_clock: MockClock, way: str
+) -> None:
+    """There is room then, and it was kept for the one that waited until half is empty."""
+    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        bench = await start(runtime, capacity=4)
+        ref, outcomes = bench.ref, list[str]()
+        nursery.start_soon(tell, outcomes, "waits", lambda: ref.cast_when_room("gives up", 1))
+        await wait_all_tasks_blocked()
+        await bench.let_go(1)
+        with pytest.raises(Overloaded):
+            ref.cast("newcomer")
+        await trio.sleep(1.5)
+        assert outcomes == ["waits: CallTimedOut"]
+        assert ref.statistics().depth == 3
+        match way:
+            case "cast":
+                ref.cast("newcomer")
+            case "patient":
+                await ref.cast_when_room("newcomer", 0)
+            case "call":
+                nursery.start_soon(tell, outcomes, "call", lambda: ref.call(Ask("newcomer")))
+                await wait_all_tasks_blocked()
+            case _:
+                send_request(ref, Ask("newcomer"))
+        assert (ref.statistics().depth, ref.statistics().waiting_senders) == (4, 0)
+        await bench.let_go(5)
+        assert bench.log == ["busy", *["full"] * 4, "newcomer"]
+
+
 @pytest.mark.parametrize("capacity", [1, 5])
 async def test_one_that_gives_up_lets_the_next_in(autojump_clock: MockClock, capacity: int) -> None:
     async with open_runtime() as runtime, trio.open_nursery() as nursery:

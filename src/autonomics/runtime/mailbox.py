@@ -163,6 +163,14 @@ class Mailbox:
         """True when one more user message fits; then nobody waits for room either."""
         return self.queue is None or len(self.queue) < self.limit
 
+    def find_room(self) -> bool:
+        """Look again where there seemed to be no room: those who wait may have given up."""
+        if not self._waiting:
+            return False
+        self._forget_closed()
+        self._set_limit()
+        return self.has_room
+
     @property
     def policy(self) -> OnFull:
         """What happens now to a message that finds no room."""
@@ -193,9 +201,9 @@ class Mailbox:
 
     def put_info(self, message: object) -> None:
         """Append a message of the runtime, whatever the bound."""
+        self.put((INFO, message, None, None))  # first, for this may raise
         self.infos += 1
         self._set_limit()
-        self.put((INFO, message, None, None))
 
     def put_when_room(self, envelope: Envelope, slot: ReplyTo) -> None:
         """Queue up for room; the slot of a cast is filled when its message has moved in."""
@@ -348,11 +356,8 @@ class Mailbox:
         room = self.spec.room
         if isinstance(self.spec.on_full, Shedding):
             self._judge(self.spec.on_full)
+        self._forget_closed()
         waiting = self._waiting
-        # A slot that closed meanwhile (timeout, cancelled caller) leaves nothing behind: its
-        # message was never accepted.
-        while waiting and not waiting[0][1].is_open:
-            waiting.popleft()
         # An overload is over when half of the queue is empty, or each message taken would end one
         # and begin the next. Senders are let in then, not one by one: so each sends several
         # messages before it has to wait again, instead of sleeping once for each.
@@ -366,6 +371,12 @@ class Mailbox:
                         slot.reply(None)
             self.is_congested = bool(waiting)
         self._set_limit()
+
+    def _forget_closed(self) -> None:
+        # A slot that closed meanwhile (timeout, cancelled caller) leaves nothing behind: its
+        # message was never accepted.
+        while self._waiting and not self._waiting[0][1].is_open:
+            self._waiting.popleft()
 
     def _judge(self, policy: Shedding) -> None:
         if self.depth >= policy.drop_at and not self._is_dropping:

@@ -114,7 +114,7 @@ class ActorRef(Generic[A_co]):
         now_s = runtime.now_s()
         envelope = (CALL, message, slot, trace)
         queue = mailbox.queue
-        if queue is None or len(queue) < mailbox.limit:
+        if queue is None or len(queue) < mailbox.limit or mailbox.find_room():
             slot.arm(timeout_s, now_s)
             mailbox.put(envelope, now_s)
         elif mailbox.policy == "block":
@@ -138,7 +138,11 @@ class ActorRef(Generic[A_co]):
             target.runtime.dead_letters += 1
             return
         queue = mailbox.queue
-        if queue is not None and len(queue) >= mailbox.limit and not target.make_room_for_cast():
+        if (
+            queue is not None
+            and len(queue) >= mailbox.limit
+            and not (mailbox.find_room() or target.make_room_for_cast())
+        ):
             return
         sender = CURRENT.get()
         trace = sender.trace if sender is not None else TRACE.get()
@@ -158,7 +162,12 @@ class ActorRef(Generic[A_co]):
             await runtime.let_others_run()
         runtime.reductions -= 1
         mailbox = target.mailbox
-        if mailbox.has_room or mailbox.policy != "block" or not target.is_alive:
+        if (
+            mailbox.has_room
+            or mailbox.find_room()
+            or mailbox.policy != "block"
+            or not target.is_alive
+        ):
             self.cast(message)
             return
         caller = CURRENT.get()

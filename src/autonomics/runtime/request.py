@@ -304,7 +304,7 @@ def _post(callee: Incarnation, message: object, slot: ReplyTo) -> None:
         raise CallFailed(f"{callee.path} is a worker and answers no calls")
     mailbox = callee.mailbox
     envelope = (CALL, message, slot, current_trace())
-    if mailbox.has_room:
+    if mailbox.has_room or mailbox.find_room():
         mailbox.put(envelope)
     elif mailbox.spec.on_full == "block" and not mailbox.is_crowded:
         callee.note_overload()
