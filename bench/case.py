@@ -19,9 +19,9 @@ class Case:
     `open(n)` sets up what n operations need and yields what carries them out; only that is
     measured. `goal` and `stretch` are limits of the ratio to the case `unit`. `counts` are the two
     sizes whose difference is counted in instructions, `small` and `full` those that are timed.
-    `behind` names the case whose work is this
-    one's set-up, where that depends on n and so would not cancel out. `missing` says why it can't
-    be measured, if it can't.
+    `behind` names the case whose work comes before this one's and is no part of it, though it
+    grows with n and so would not cancel out; it is counted at the same sizes and taken off. Timed
+    is all of it. `missing` says why it can't be measured, if it can't.
     """
 
     name: str

@@ -110,6 +110,9 @@ def build_rows(
             ratio = instructions / per_operation(BY_NAME[case.unit], counts)
             verdict = judge(case, ratio, before)
             row = evolve(row, instructions=instructions, ratio=ratio, verdict=verdict)
+            if case.behind is not None:
+                taken_off = per_operation(BY_NAME[case.behind], counts) / switch
+                row = evolve(row, note=f"behind {case.behind}, {taken_off:.3f} S")
         rows.append(row)
     return rows
 

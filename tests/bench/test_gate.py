@@ -90,6 +90,15 @@ def test_a_ratio_may_be_to_another_case() -> None:
     assert (row.unit, row.ratio, row.verdict) == ("call1", 1.5, "above the goal")
 
 
+def test_what_was_taken_off_is_told() -> None:
+    start, stop = BY_NAME["tree_start"], BY_NAME["tree_stop"]
+    counts = both(SWITCH, 1, 10) | both(start, 1, 350) | both(stop, 3, 350 + 260)
+
+    [_, row] = build_rows([stop], counts, {}, {}, {})
+
+    assert (row.ratio, row.note) == (26.0, "behind tree_start, 35.000 S")
+
+
 def test_what_is_missing_has_no_figures_and_fails_nothing() -> None:
     [_, row] = build_rows([CALL], both(SWITCH, 1, 2), {"call1": "not yet"}, {}, {})
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -240,10 +241,6 @@ async def test_an_error_that_is_kept_shows_where_it_came_from_and_keeps_nobody(
     assert "run" not in [frame.f_code.co_name for frame in frames]
 
 
-def show_nothing(place: object) -> None:
-    pass
-
-
 @pytest.mark.parametrize("without", ["_HOLDERS", "_cancel_status"])
 async def test_where_trio_does_not_show_it_nothing_is_inherited(
     autojump_clock: MockClock, stage: Stage, monkeypatch: pytest.MonkeyPatch, without: str
@@ -251,7 +248,7 @@ async def test_where_trio_does_not_show_it_nothing_is_inherited(
     if without == "_HOLDERS":
         monkeypatch.setattr(inheritance, "_HOLDERS", None)
     else:
-        monkeypatch.setattr(inheritance, "_find_innermost", show_nothing)
+        monkeypatch.setattr(inheritance, "_find_innermost", attrgetter("has_another_name"))
     await supervise(stage)
     before, after = await crash_after(stage, nothing)
     assert before is not after

@@ -37,7 +37,7 @@ Kind = Literal["actor", "worker", "supervisor"]
 
 # Messages handled between two checkpoints. Each checkpoint costs more than a small handler, but at
 # 64 and above an unrelated actor waits tens of milliseconds behind ten flooded ones.
-BATCH = 32
+BATCH = 20
 
 OWN_TERMINATE_S = 5.0
 

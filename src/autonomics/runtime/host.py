@@ -60,6 +60,14 @@ class RootLimits(NamedTuple):
     confirm_s: float
 
 
+_DEFAULT_LIMITS: Final = RootLimits(5.0, 5.0, 1.0)
+
+
+def _limit(*limits: float) -> RootLimits:
+    # One for all that say nothing of their own: a tenth of what a start leaves to be collected.
+    return _DEFAULT_LIMITS if limits == _DEFAULT_LIMITS else RootLimits(*limits)
+
+
 class Runtime:
     """Hosts actors. Made by `open_runtime`; its methods are synchronous unless they wait."""
 
@@ -81,8 +89,8 @@ class Runtime:
         self._numbers = itertools.count(1)
         self._names: dict[str, Incarnation] = {}
         self._arrivals: dict[str, trio.Event] = {}
-        # Since when, on trio's clock; in start order.
-        self._living: dict[Incarnation, float] = {}
+        # A dict as an ordered set, in start order.
+        self._living: dict[Incarnation, None] = {}
         # A dict as an ordered set: roots are stopped in the reverse order of their starts.
         self._roots: dict[Incarnation, None] = {}
 
@@ -101,7 +109,7 @@ class Runtime:
         Its path is `id`, else its name. Nobody restarts it: that is what supervisors are for.
         Raises StartFailed; nothing is left of it then.
         """
-        limits = RootLimits(grace_s, init_deadline_s, confirm_s)
+        limits = _limit(grace_s, init_deadline_s, confirm_s)
         incarnation = self._launch(factory, id or name, name, limits)
         await incarnation.await_started()
         return incarnation.ref
@@ -126,7 +134,7 @@ class Runtime:
         parent = CURRENT.get()
         if parent is None:
             raise InvalidInput("start_linked() links with an actor; call it in an actor's code")
-        limits = RootLimits(grace_s, init_deadline_s, confirm_s)
+        limits = _limit(grace_s, init_deadline_s, confirm_s)
         incarnation = self._launch(factory, id or name, name, limits, parent)
         await incarnation.await_started()
         if incarnation.is_alive:
@@ -243,8 +251,7 @@ class Runtime:
 
     def age_s(self, incarnation: Incarnation) -> float | None:
         """Tell how long its task has been there; None if it has ended."""
-        since_s = self._living.get(incarnation)
-        return None if since_s is None else self.now_s() - since_s
+        return self.now_s() - incarnation.began_s if incarnation in self._living else None
 
     async def let_others_run(self) -> None:
         """Give every other task its turn, after so many steps that did not wait."""
@@ -266,7 +273,8 @@ class Runtime:
 
     def remember(self, incarnation: Incarnation) -> None:
         """Register a new incarnation and its name."""
-        self._living[incarnation] = self.now_s()
+        incarnation.began_s = self.now_s()
+        self._living[incarnation] = None
         if incarnation.name is not None:
             self._names[incarnation.name] = incarnation
             arrival = self._arrivals.pop(incarnation.name, None)

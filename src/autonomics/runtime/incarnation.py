@@ -99,6 +99,8 @@ class Incarnation:
     """What the message in hand is part of; see `tracing`."""
     fate: ExitReason | None = None
     """What an end without an error will mean; None as long as nobody has asked for one."""
+    began_s: float = 0.0
+    """When it was launched."""
     alarm: bool = False
     """Something is to be heeded ahead of the mail: a stop request, or what was handed over."""
     heir: Incarnation | None = None
@@ -232,7 +234,8 @@ class Incarnation:
             return
         self.state = "running" if self.asked is None else "stopping"
         self._tell_starter()
-        self._tell_news()
+        if self._watching:
+            self._tell_news()
         _tell_started(self.path, self.name, self.behaviour.kind)
 
     def refuse_start(self, answer: Ignore | Refuse) -> None:
@@ -271,7 +274,7 @@ class Incarnation:
     def _set_init_deadline(self) -> None:
         within_s = self.limits.init_deadline_s
         if within_s != math.inf and self.behaviour.kind != "supervisor":
-            self.runtime.starts.watch(self, within_s)
+            self.runtime.starts.watch(self, self.began_s + within_s)
 
     def note_overdue(self) -> None:
         """Let the starter go on without it: its init has had all the time it was given."""
@@ -347,7 +350,7 @@ class Incarnation:
         left_s = self.runtime.starts.left_s(self)
         soon_s = self.grace_s if left_s is None else min(self.grace_s, left_s)
         if soon_s != math.inf:
-            self.runtime.starts.watch(self, soon_s)
+            self.runtime.starts.watch(self, self.runtime.now_s() + soon_s)
 
     def kill(self, why: str) -> None:
         """Cancel it; `terminate` is not run."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container
+from collections.abc import Callable, Container
+from operator import attrgetter
 from typing import Final
 
 import trio
@@ -11,6 +12,9 @@ import trio
 # Who holds a lock, which trio breaks when the holder's task ends.
 _HOLDERS: Final[Container[trio.lowlevel.Task] | None] = getattr(
     sys.modules.get("trio._core._parking_lot"), "GLOBAL_PARKING_LOT_BREAKER", None
+)
+_find_innermost: Callable[[trio.lowlevel.Task | trio.CancelScope], object] = attrgetter(
+    "_cancel_status"
 )
 
 
@@ -23,14 +27,11 @@ def is_as_new(scope: trio.CancelScope) -> bool:
     alone.
     """
     task = trio.lowlevel.current_task()
-    innermost = _find_innermost(task)
-    return (
-        innermost is not None
-        and innermost is _find_innermost(scope)
-        and _HOLDERS is not None
-        and task not in _HOLDERS
-    )
-
-
-def _find_innermost(place: trio.lowlevel.Task | trio.CancelScope) -> object:
-    return getattr(place, "_cancel_status", None)
+    try:
+        return (
+            _find_innermost(task) is _find_innermost(scope)
+            and _HOLDERS is not None
+            and task not in _HOLDERS
+        )
+    except AttributeError:
+        return False

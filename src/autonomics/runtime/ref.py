@@ -116,7 +116,10 @@ class ActorRef(Generic[A_co]):
         queue = mailbox.queue
         if queue is None or len(queue) < mailbox.limit or mailbox.find_room():
             slot.arm(timeout_s, now_s)
-            mailbox.put(envelope, now_s)
+            if queue is None or mailbox.sleeper is not None:
+                mailbox.put(envelope, now_s)
+            else:
+                queue.append(envelope)  # which is all that `put` does if nobody has to be woken
         elif mailbox.policy == "block":
             callee.note_overload()
             slot.arm(timeout_s, now_s)
@@ -162,6 +165,12 @@ class ActorRef(Generic[A_co]):
             await runtime.let_others_run()
         runtime.reductions -= 1
         mailbox = target.mailbox
+        queue = mailbox.queue
+        if target.is_open and (queue is None or len(queue) < mailbox.limit):
+            sender = CURRENT.get()
+            trace = sender.trace if sender is not None else TRACE.get()
+            mailbox.put((CAST, message, None, trace))
+            return
         if (
             mailbox.has_room
             or mailbox.find_room()

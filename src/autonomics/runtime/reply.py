@@ -33,7 +33,6 @@ class ReplyTo:
     deadline_s: float = math.inf
     """When the caller gives up, on trio's clock; an answer after that is in vain."""
     _timeout_s = math.inf
-    _has_timer = False
     _task: trio.lowlevel.Task | None = None
     _result: Outcome[object] | None = None
 
@@ -46,11 +45,16 @@ class ReplyTo:
 
     def reply(self, value: object) -> None:
         """Answer the call; a second or a late answer is dropped and counted."""
-        # Not by `_fill`: this is the way of every answer.
+        # Not by `_fill` and `close`: this is the way of every answer.
         if not self.is_open or self._task is None:
             self._fill(Value(value))
             return
-        self.close()
+        self.is_open = False
+        callee = self.callee
+        callee.pending.pop(self, None)
+        if self.caller is not None:
+            self.caller.waits_for.remove(callee)
+            self.caller = None
         reschedule(self._task, Value(value))
 
     def fail(self, error: BaseException) -> None:
@@ -69,7 +73,6 @@ class ReplyTo:
         if timeout_s != math.inf:
             self._timeout_s = timeout_s
             self.deadline_s = now_s + timeout_s
-            self._has_timer = True
             callee.runtime.timers.add(self.deadline_s, self)
 
     async def wait(self) -> Any:
@@ -92,16 +95,14 @@ class ReplyTo:
         """Tell the caller that the callee has ended."""
         self.fail(ActorDied(f"{self.callee.path} ended before it replied: {reason!r}", reason))
 
-    def fire(self) -> bool:
-        """Tell the caller that its time is up, as a timer; False if it waits no more."""
+    def fire(self) -> None:
+        """Tell the caller that its time is up, as a timer, if it still waits."""
         if not self.is_open:
-            return False
-        self._has_timer = False
+            return
         kind, within = type(self.message).__name__, f"{self._timeout_s} s"
         # Who sends a cast waits for room alone.
         lacked = "gave no reply to" if isinstance(self.message, Call) else "had no room for"
         self.fail(CallTimedOut(f"{self.callee.path} {lacked} {kind} in {within}"))
-        return True
 
     def close(self) -> None:
         """Stop waiting; whatever comes now is late."""
@@ -111,9 +112,6 @@ class ReplyTo:
         if self.caller is not None:
             self.caller.waits_for.remove(callee)
             self.caller = None
-        if self._has_timer:
-            self._has_timer = False
-            callee.runtime.timers.note_cancelled()
 
     def release_caller(self) -> None:
         """Drop the waits-for edge: somebody else than the callee may answer now.

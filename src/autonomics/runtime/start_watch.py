@@ -26,15 +26,14 @@ class StartWatch:
         """How many deadlines there are that do not show as timers, less the one that does."""
         return len(self._deadlines_s) - (self._timer is not None)
 
-    def watch(self, incarnation: Incarnation, within_s: float) -> None:
-        """Call `note_overdue` in so many seconds, never early, unless forgotten before."""
-        deadline_s = self._timers.now_s() + within_s
+    def watch(self, incarnation: Incarnation, deadline_s: float) -> None:
+        """Call `note_overdue` at the deadline, never early, unless forgotten before."""
         self._deadlines_s[incarnation] = deadline_s
         timer = self._timer
         if timer is None or deadline_s < timer.deadline_s:
             if timer is not None:
                 timer.disarm()
-            self._timer = self._timers.set(within_s, self._look)
+            self._timer = self._timers.set(deadline_s - self._timers.now_s(), self._look)
 
     def forget(self, incarnation: Incarnation) -> None:
         """Watch it no more, if it was watched."""

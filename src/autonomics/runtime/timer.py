@@ -12,6 +12,9 @@ import trio
 # Timers fired between two checkpoints: after a pause of the loop, thousands may be due at once.
 BURST: Final = 32
 
+# Entries among which it is worth looking for those that were cancelled.
+SWEEP_FROM: Final = 64
+
 
 class Item(Protocol):
     """What waits in the queue: a Timer, or the slot of a call with its timeout."""
@@ -19,8 +22,8 @@ class Item(Protocol):
     is_open: bool
     """False once it has fired or was cancelled."""
 
-    def fire(self) -> bool:
-        """Do what it was set for, not blocking and not raising; False if it was cancelled."""
+    def fire(self) -> None:
+        """Do what it was set for, unless it was cancelled; neither block nor raise."""
         ...
 
 
@@ -52,7 +55,6 @@ class Timer:
         if not self.is_open:
             return False
         self._close()
-        self._queue.note_cancelled()
         return True
 
     def keep_in(self, home: dict[Timer, None]) -> None:
@@ -73,13 +75,11 @@ class Timer:
         self._home[self] = None
         self._queue.add(self.deadline_s, self)
 
-    def fire(self) -> bool:
-        """Do what it was set for; False when it had been cancelled."""
-        if not self.is_open:
-            return False
-        self._close()
-        self._fire()
-        return True
+    def fire(self) -> None:
+        """Do what it was set for, unless it was cancelled."""
+        if self.is_open:
+            self._close()
+            self._fire()
 
 
 class TimerQueue:
@@ -94,12 +94,12 @@ class TimerQueue:
         # The number keeps timers of one deadline in the order they were set.
         self._heap: list[tuple[float, int, Item]] = []
         self._number = 0
-        self._cancelled = 0
+        self._sweep_at = SWEEP_FROM
         self._nap = trio.CancelScope()
         self._nap_ends_s = math.inf
 
     def __len__(self) -> int:
-        return len(self._heap) - self._cancelled
+        return sum(entry[2].is_open for entry in self._heap)
 
     def set(self, delay_s: float, fire: Callable[[], object]) -> Timer:
         """Call `fire` in `delay_s` seconds; it must not raise and must not block."""
@@ -109,23 +109,23 @@ class TimerQueue:
 
     def add(self, deadline: float, item: Item) -> None:
         """Put an item into the heap and shorten the nap if it is now the first."""
+        if len(self._heap) >= self._sweep_at:
+            self._sweep()
         self._number += 1
         heapq.heappush(self._heap, (deadline, self._number, item))
         # Only then: setting a deadline costs trio more than all of the rest here.
         if deadline < self._nap_ends_s:
             self._nap_ends_s = self._nap.deadline = deadline
 
-    def note_cancelled(self) -> None:
-        """Count a cancelled entry; sweep once they are the greater part.
+    def _sweep(self) -> None:
+        """Drop what was cancelled, whenever there may be as much of it as of what is set.
 
         Almost every call timeout is cancelled, so without the sweep a busy runtime would hold all
-        calls of the last timeout's length.
+        calls of the last timeout's length. To count what is cancelled would cost each call more.
         """
-        self._cancelled += 1
-        if self._cancelled > 64 and self._cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].is_open]
-            heapq.heapify(self._heap)
-            self._cancelled = 0
+        self._heap = [entry for entry in self._heap if entry[2].is_open]
+        heapq.heapify(self._heap)
+        self._sweep_at = max(SWEEP_FROM, 2 * len(self._heap))
 
     # A KeyboardInterrupt here would take down every deadline; it can wait for another task.
     @trio.lowlevel.enable_ki_protection
@@ -139,8 +139,7 @@ class TimerQueue:
             now = trio.current_time()
             left = BURST
             while self._heap and self._heap[0][0] <= now:
-                if not heapq.heappop(self._heap)[2].fire():
-                    self._cancelled -= 1
+                heapq.heappop(self._heap)[2].fire()
                 left -= 1
                 if not left:
                     await trio.lowlevel.checkpoint()
