@@ -7,6 +7,7 @@ write-ahead log still has.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ import attrs
 
 from autonomics.storage.frame import decode_frame
 from autonomics.storage.sqlite_schema import sync_folder
+
+_LINE = re.compile(r"([a-z0-9][a-z0-9._~:/-]{0,254}) ([0-9]{1,15}) ([0-9a-f]{64})")
 
 
 @attrs.frozen
@@ -75,9 +78,6 @@ def read_erasures(journal: Path) -> list[Erased]:
     """Read all that was ever erased; a line that a cut has torn is left out."""
     if not journal.exists():
         return []
-    found: list[Erased] = []
-    for line in journal.read_text("ascii", "replace").splitlines():
-        words = line.split(" ")
-        if len(words) == 3 and words[1].isdecimal() and len(words[2]) == 64:
-            found.append(Erased(words[0], int(words[1]), bytes.fromhex(words[2])))
-    return found
+    lines = journal.read_text("ascii", "replace").split("\n")
+    rows = filter(None, map(_LINE.fullmatch, lines))
+    return [Erased(row[1], int(row[2]), bytes.fromhex(row[3])) for row in rows]

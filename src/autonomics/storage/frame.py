@@ -1,6 +1,6 @@
 # msgpack ships no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
-# pyright: reportUnknownVariableType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 """What one commit writes: a msgpack frame with the leaves of all its batches as opaque bytes.
 
 The frames are the store's truth. Which receipt stands where, and which idempotency key leads to
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import attrs
 import msgpack
@@ -22,6 +22,7 @@ from autonomics.errors import StoreUnusable
 # A payload row's number: commit in the high bits, the receipt's place in its frame in the low ones.
 PLACE_BITS = 20
 MAX_RECEIPTS = 1 << PLACE_BITS
+MAX_SEQ = 1 << 53
 
 
 @attrs.frozen
@@ -91,9 +92,42 @@ def encode_frame(epoch: int, batches: Sequence[FrameBatch]) -> tuple[bytes, byte
 
 
 def decode_frame(commit: int, body: bytes, digest: bytes) -> Frame:
-    """Read a frame; StoreUnusable if it is not what was written."""
+    """Read a frame; StoreUnusable if it is not what was written.
+
+    Whoever edits a frame can make its digest anew, so nothing is taken for granted after it.
+    """
     if hashlib.sha256(body).digest() != digest:
         raise StoreUnusable(f"frame {commit} was changed or torn: its digest differs")
-    # The digest held, so the shape is ours.
-    epoch, rows = cast("tuple[int, list[Row]]", msgpack.unpackb(body))
+    try:
+        # No length may exceed that of the body, which msgpack sees to; frames hold no maps.
+        value = msgpack.unpackb(body, max_map_len=0, max_ext_len=0)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise StoreUnusable(f"frame {commit} is no frame: {type(error).__name__}") from None
+    if not _is_frame(value):
+        raise StoreUnusable(f"frame {commit} is no frame: it has another shape")
+    epoch, rows = cast("tuple[int, list[Row]]", value)
     return Frame(commit, epoch, rows)
+
+
+def _is_frame(value: Any) -> bool:
+    match value:
+        case [int(epoch), list(rows)] if epoch > 0 and all(map(_is_row, rows)):
+            return sum(len(row[2]) for row in rows) <= MAX_RECEIPTS
+        case _:
+            return False
+
+
+def _is_row(row: Any) -> bool:
+    match row:
+        case [int(log_id), int(first), list(leaves), list(idem)] if log_id > 0 and first >= 0:
+            return set(map(type, leaves)) == {bytes} and all(map(_is_key, idem))
+        case _:
+            return False
+
+
+def _is_key(pair: Any) -> bool:
+    match pair:
+        case [bytes(), int(seq)]:
+            return 0 <= seq < MAX_SEQ
+        case _:
+            return False

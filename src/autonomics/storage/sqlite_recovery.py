@@ -7,7 +7,6 @@ lost or changed a receipt is evidence. Only the two indexes are rebuilt.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from autonomics.errors import InvalidInput, StoreUnusable
+from autonomics.receipts import verify
 from autonomics.receipts.checkpoint import parse_checkpoint
 from autonomics.receipts.log import LogHead, extend_head
 from autonomics.storage.frame import Frame, FrameBatch, decode_frame
@@ -162,12 +162,11 @@ class _Scan:
         head = self._heads.get(batch.log_id)
         if head is None:
             raise StoreUnusable(f"{self._path}: frame {frame.commit} names an unknown log")
+        end = head.size + len(batch.leaves)
+        if batch.first_seq != head.size or not all(head.size <= seq < end for _, seq in batch.idem):
+            raise StoreUnusable(f"{self._path}: frame {frame.commit} has seqs that are not its own")
         self._spans += hash((batch.log_id, batch.first_seq, frame.commit, position))
         self._idem += sum(hash((batch.log_id, hashed, seq)) for hashed, seq in batch.idem)
-        # A quote inside a string is escaped, so only an erasure has these bytes.
-        for leaf in batch.leaves:
-            if b'"kind":"erasure"' in leaf:
-                self._erasures.append((batch.log_id, json.loads(leaf)["ref"]))
         roots = self._roots[batch.log_id]
         sizes = [size for size in roots if head.size < size < head.size + len(batch.leaves)]
         leaves = iter(batch.leaves)
@@ -181,6 +180,19 @@ class _Scan:
                     f" its root differs from the signed checkpoint"
                 )
         self._heads[batch.log_id] = head
+        for leaf in batch.leaves:
+            # A quote inside a string is escaped, so only an erasure has these bytes.
+            if b'"kind":"erasure"' in leaf:
+                self._erasures.append((batch.log_id, self._read_ref(head, leaf)))
+
+    def _read_ref(self, head: LogHead, leaf: bytes) -> int:
+        try:
+            ref = verify.parse_leaf(leaf)["ref"]
+        except (verify.Invalid, KeyError):
+            ref = head.size
+        if ref >= head.size:
+            raise StoreUnusable(f"{self._path}: {head.origin} has an erasure that can't be read")
+        return int(ref)
 
     def _extend(self, head: LogHead, epoch: int, leaves: list[bytes]) -> LogHead:
         extended = extend_head(head, epoch, leaves)
