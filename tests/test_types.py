@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import autonomics
+from autonomics.runtime import ActorRef, Call, NamedRef, StateMachine
 
 PYRIGHT = Path(sys.executable).parent / "pyright"
 EXAMPLES = Path(__file__).parent / "typing"
@@ -82,6 +84,15 @@ def test_a_checker_reports_every_wrong_line_and_no_other(checker: str, tmp_path:
 
     found = {(name, int(number)) for name, number in REPORTED.findall(done.stdout)}
     assert found == wrong, done.stdout + done.stderr
+
+
+def test_the_types_weigh_nothing_at_run_time() -> None:
+    """A machine takes its messages or none as arguments; a reference has one slot and no dict."""
+    machine: Any = StateMachine
+    assert machine[str, int].__origin__ is machine[str, int, object].__origin__ is StateMachine
+    assert not hasattr(ActorRef.__new__(ActorRef), "__dict__")
+    assert not hasattr(NamedRef.__new__(NamedRef), "__dict__")
+    assert not hasattr(Call, "__asks__")
 
 
 def copy_examples(folder: Path) -> set[tuple[str, int]]:
