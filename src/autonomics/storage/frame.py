@@ -22,7 +22,7 @@ from autonomics.errors import StoreUnusable
 # A payload row's number: commit in the high bits, the receipt's place in its frame in the low ones.
 PLACE_BITS = 20
 MAX_RECEIPTS = 1 << PLACE_BITS
-MAX_SEQ = 1 << 53
+_BYTES = {bytes}
 
 
 @attrs.frozen
@@ -118,16 +118,18 @@ def _is_frame(value: Any) -> bool:
 
 
 def _is_row(row: Any) -> bool:
-    match row:
-        case [int(log_id), int(first), list(leaves), list(idem)] if log_id > 0 and first >= 0:
-            return set(map(type, leaves)) == {bytes} and all(map(_is_key, idem))
-        case _:
-            return False
+    # By hand and by sets of types: an opening looks at every frame there is.
+    if type(row) is not list or len(row) != 4:
+        return False
+    log_id, first, leaves, idem = row
+    if (type(log_id), type(first), type(leaves), type(idem)) != (int, int, list, list):
+        return False
+    is_placed = log_id > 0 and first >= 0 and set(map(type, leaves)) == _BYTES
+    return is_placed and (not idem or _are_keys(idem))
 
 
-def _is_key(pair: Any) -> bool:
-    match pair:
-        case [bytes(), int(seq)]:
-            return 0 <= seq < MAX_SEQ
-        case _:
-            return False
+def _are_keys(idem: list[Any]) -> bool:
+    if set(map(type, idem)) != {list} or set(map(len, idem)) != {2}:
+        return False
+    keys, seqs = zip(*idem, strict=True)
+    return set(map(type, keys)) == _BYTES and set(map(type, seqs)) == {int} and min(seqs) >= 0

@@ -163,7 +163,8 @@ class _Scan:
         if head is None:
             raise StoreUnusable(f"{self._path}: frame {frame.commit} names an unknown log")
         end = head.size + len(batch.leaves)
-        if batch.first_seq != head.size or not all(head.size <= seq < end for _, seq in batch.idem):
+        seqs = [seq for _, seq in batch.idem] or [head.size]
+        if batch.first_seq != head.size or min(seqs) < head.size or max(seqs) >= end:
             raise StoreUnusable(f"{self._path}: frame {frame.commit} has seqs that are not its own")
         self._spans += hash((batch.log_id, batch.first_seq, frame.commit, position))
         self._idem += sum(hash((batch.log_id, hashed, seq)) for hashed, seq in batch.idem)
