@@ -27,6 +27,7 @@ from autonomics.runtime import (
     open_runtime,
 )
 from autonomics.supervisors import ChildSpec, Supervisor
+from bench.ablation import METRICS_AND_TRACE, without
 from bench.case import Case, Run
 from bench.floors import open_switch
 
@@ -194,6 +195,14 @@ async def open_calls(
 def open_calls_beside_idle(n: int) -> AbstractAsyncContextManager[Run]:
     """Call with many idle actors around."""
     return open_calls(n, idle=IDLE)
+
+
+@asynccontextmanager
+async def open_bare_calls(n: int) -> AsyncGenerator[Run]:
+    """Call an idle actor of a runtime without metrics and trace."""
+    with without(METRICS_AND_TRACE):
+        async with open_calls(n) as run:
+            yield run
 
 
 async def missing_plain_handlers() -> str | None:
@@ -528,4 +537,30 @@ HANDLED = Case(
     full=(5_000,),
 )
 
-BY_NAME = {case.name: case for case in (SWITCH, HANDLED, *CASES)}
+BARE = Case(
+    name="call1_bare",
+    operation="a call to an idle actor, metrics and trace taken out",
+    open=open_bare_calls,
+    counts=(500, 6_500),
+    small=3_000,
+    full=(30_000,),
+)
+
+# What is worth counting but, at a few percent, below what can be timed.
+GATED = (
+    *CASES,
+    Case(
+        name="metrics",
+        number=12,
+        operation="a call with metrics and trace",
+        open=open_calls,
+        unit="call1_bare",
+        goal=1.15,
+        stretch=1.10,
+        counts=(500, 6_500),
+        small=3_000,
+        full=(30_000,),
+    ),
+)
+
+BY_NAME = {case.name: case for case in (SWITCH, HANDLED, BARE, *GATED)}

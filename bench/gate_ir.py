@@ -25,7 +25,7 @@ import trio
 from attrs import asdict, evolve, frozen
 
 from bench.case import Case
-from bench.cases import BY_NAME, CASES, SWITCH
+from bench.cases import BY_NAME, GATED, SWITCH
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = Path(__file__).with_name("baseline.json")
@@ -225,14 +225,14 @@ def figure(value: float | None, width: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count, compare, print; 1 if a case is above its goal or its baseline."""
     parser = argparse.ArgumentParser(prog="python -m bench gate", description=__doc__)
-    parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    parser.add_argument("--case", action="append", choices=[case.name for case in GATED])
     parser.add_argument("--update-baseline", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     if shutil.which(VALGRIND[0]) is None:
         print("gate skipped: valgrind is not installed, so instructions can't be counted")
         return 0
-    cases = [case for case in CASES if options.case is None or case.name in options.case]
+    cases = [case for case in GATED if options.case is None or case.name in options.case]
     missing = {
         case.name: why
         for case in cases

@@ -47,7 +47,7 @@ def lay_out_gate(gate: Result) -> str:
             figure(row["ratio"], row["unit"]),
             figure(row["goal"]),
             figure(row["stretch"]),
-            judge(row),
+            "; ".join(filter(None, (judge(row), row["note"]))),
         )
         for row in gate["rows"]
     ]

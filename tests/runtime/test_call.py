@@ -253,6 +253,30 @@ async def test_a_cycle_of_calls_fails_where_it_would_close(
     assert [await ref.call(Ask(1)) for ref in ring] == [1] * length
 
 
+async def test_who_has_the_answer_waits_for_nobody(autojump_clock: MockClock, stage: Stage) -> None:
+    """Right after its call, in the same handler: the other may call back."""
+    a, b = [await start(stage, name) for name in "ab"]
+    answered, waits_for = trio.Event(), ["not looked at"]
+
+    async def ask(actor: ScriptedActor, __: ReplyTo) -> object:
+        await b.call(Ask(1))
+        waits_for[:] = [other.path for other in actor.incarnation.waits_for]
+        answered.set()
+        await trio.sleep(1)
+        return "asked"
+
+    async def ask_back(_: ScriptedActor, __: ReplyTo) -> object:
+        return await a.call(Ask(2))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.call, Ask(ask))
+        await answered.wait()
+        assert await b.call(Ask(ask_back)) == 2
+    assert waits_for == []
+    assert not a.incarnation.pending
+    assert not b.incarnation.pending
+
+
 async def test_waiting_for_a_waiting_actor_is_no_cycle(
     autojump_clock: MockClock, stage: Stage
 ) -> None:

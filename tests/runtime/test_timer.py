@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from functools import partial
 from typing import Any
 
@@ -107,6 +108,30 @@ async def test_cancelled_timers_are_swept_out(autojump_clock: MockClock) -> None
         assert fired == list(range(251, 276))
         assert len(queue) == 25
         nursery.cancel_scope.cancel()
+
+
+def test_what_is_cancelled_is_not_kept_until_its_time() -> None:
+    """Almost every call sets a timeout and takes it back."""
+    queue = TimerQueue(trio.current_time)
+
+    class Payload:
+        def fire(self) -> None:
+            pass
+
+    async def main() -> None:
+        kept: list[weakref.ref[Payload]] = []
+        longest = [queue.set(3600, Payload().fire) for _ in range(100)]
+        for _ in range(1_000):
+            payload = Payload()
+            kept.append(weakref.ref(payload))
+            queue.set(3600, payload.fire).cancel()
+            del payload
+        alive = sum(payload() is not None for payload in kept)
+        assert alive <= 100 + 1  # never more of them than of those that are set
+        assert len(queue) == 100
+        assert all(timer.is_set for timer in longest)
+
+    trio.run(main)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), max_size=120))

@@ -234,8 +234,6 @@ class Incarnation:
             return
         self.state = "running" if self.asked is None else "stopping"
         self._tell_starter()
-        if self._watching:
-            self._tell_news()
         _tell_started(self.path, self.name, self.behaviour.kind)
 
     def refuse_start(self, answer: Ignore | Refuse) -> None:
