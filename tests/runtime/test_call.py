@@ -128,6 +128,7 @@ async def test_a_crash_during_a_call_reaches_the_caller_at_once(
     with pytest.raises(ActorDied, match="ended before it replied") as died:
         await a.call(Ask(crash), timeout_s=5)
     assert died.value.reason == Crash(error)
+    assert died.value.__cause__ is error
     assert trio.current_time() - began < 0.5
 
 

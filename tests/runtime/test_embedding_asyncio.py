@@ -476,6 +476,25 @@ def test_a_root_may_finish_or_be_stopped_by_its_host() -> None:
     run(main)
 
 
+def test_a_root_that_dies_while_the_rest_is_set_up_ends_the_tree() -> None:
+    class Brief(Worker):
+        async def run(self, started: Callable[[], None]) -> None:
+            started()
+            raise ValueError("too soon")
+
+    async def setup(runtime: Runtime) -> None:
+        await runtime.start(Brief, id="brief")
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        with pytest.raises(ActorDied, match="brief, a root of the tree, ended") as caught:
+            async with open_in_asyncio(setup):
+                pytest.fail("it was set up")
+        assert isinstance(caught.value.__cause__, ValueError)
+
+    run(main)
+
+
 def test_an_interrupted_runtime_says_so() -> None:
     async def main() -> None:
         with pytest.raises(RuntimeUnusable, match="interrupted: a test"):

@@ -14,8 +14,9 @@ from outcome import Error, Outcome, Value
 from autonomics.errors import ActorDied, RuntimeUnusable
 from autonomics.runtime.context import tracing
 from autonomics.runtime.host import Runtime, open_runtime
-from autonomics.runtime.reason import Crash, ExitReason, Normal, Shutdown, iter_leaves
+from autonomics.runtime.reason import ExitReason, Normal, Shutdown, iter_leaves
 from autonomics.runtime.ref import A, ActorRef, Address
+from autonomics.runtime.reply import died_of
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -82,6 +83,7 @@ class HostedTree:
         self._state: State = "unopened"
         self._stop_asked = False
         self._lost: tuple[ActorRef, ExitReason] | None = None
+        self._roots: frozenset[ActorRef] = frozenset()
 
     @property
     def runtime(self) -> Runtime:
@@ -115,10 +117,10 @@ class HostedTree:
                     stop_within_s=self._stop_within_s, blocked_after_s=self._blocked_after_s
                 ) as runtime:
                     self._runtime = runtime
+                    runtime.root_ended = self._note_end
                     with self._block:
                         await self._setup(runtime)
-                        for root in runtime.roots():
-                            self.calls.start_soon(self._watch, root)
+                        self._roots = frozenset(runtime.roots())
                         self._state = "serving"
                         serving()
                         await trio.sleep_forever()
@@ -181,9 +183,7 @@ class HostedTree:
         """Build the error that says why the tree does not serve."""
         if self._lost is not None:
             root, reason = self._lost
-            error = ActorDied(f"{root.path}, a root of the tree, ended: {reason}", reason)
-            show_cause(error)
-            return error
+            return died_of(f"{root.path}, a root of the tree, ended: {reason}", reason)
         if self._runtime is not None and self._runtime.interrupted_by is not None:
             return RuntimeUnusable(f"the runtime was interrupted: {self._runtime.interrupted_by}")
         return RuntimeUnusable(f"expected the runtime to be open, got one that is {self._state}")
@@ -203,23 +203,17 @@ class HostedTree:
             if all(isinstance(leaf, trio.Cancelled) for leaf in iter_leaves(error)):
                 self.note_down()  # nobody else cancels it
                 return Error(self.explain())
-            show_cause(error)
             return Error(error)
         return Value(None)  # nobody waits for it
 
-    async def _watch(self, root: ActorRef) -> None:
-        reason = await root.wait_down()
+    def _note_end(self, root: ActorRef, reason: ExitReason) -> None:
+        """Stop the tree when one of the setup's roots is gone, also while it is set up."""
         # A supervisor that gives up says why in `info`; one that was asked to stop has none.
         expected = isinstance(reason, Normal) or reason == Shutdown()
-        if self.is_serving() and not expected:
+        is_ours = self._state == "starting" or (self.is_serving() and root in self._roots)
+        if is_ours and not expected:
             self._lost = (root, reason)
             self.stop()
-
-
-def show_cause(error: BaseException) -> None:
-    """Chain an actor's error to the news of its end: the host's log shows where it was raised."""
-    if isinstance(error, ActorDied) and isinstance(error.reason, Crash):
-        error.__cause__ = error.reason.error
 
 
 def conclude(failure: BaseException | None, own: BaseException | None) -> None:

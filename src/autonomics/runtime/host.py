@@ -86,6 +86,8 @@ class Runtime:
         self.zombies = 0
         self.is_stopping: bool = False
         self.interrupted_by: str | None = None
+        self.root_ended: Callable[[ActorRef, ExitReason], None] | None = None
+        """Called when a root that had started has ended; must neither block nor raise."""
         self._numbers = itertools.count(1)
         self._names: dict[str, Incarnation] = {}
         self._arrivals: dict[str, trio.Event] = {}
@@ -293,7 +295,9 @@ class Runtime:
         self._roots.pop(incarnation, None)
 
     def child_exited(self, incarnation: Incarnation, reason: ExitReason) -> None:
-        """Nothing follows from the end of a root; `forget` has it off the list."""
+        """Tell the host of the end of a root; nothing else follows from it."""
+        if self.root_ended is not None and incarnation.parent is None:
+            self.root_ended(incarnation.ref, reason)
 
     def watch(self, address: Address, target: Incarnation | None, tag: object) -> Monitor:
         """Make the current actor watch the target; Down(NoProcess()) at once if it is dead."""

@@ -11,10 +11,10 @@ from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 from autonomics.errors import ActorDied, CallTimedOut
 from autonomics.runtime.message import Call
+from autonomics.runtime.reason import Crash, ExitReason
 
 if TYPE_CHECKING:
     from autonomics.runtime.incarnation import Incarnation
-    from autonomics.runtime.reason import ExitReason
 
 
 class ReplyTo:
@@ -93,7 +93,7 @@ class ReplyTo:
 
     def bury(self, reason: ExitReason) -> None:
         """Tell the caller that the callee has ended."""
-        self.fail(ActorDied(f"{self.callee.path} ended before it replied: {reason!r}", reason))
+        self.fail(died_of(f"{self.callee.path} ended before it replied: {reason!r}", reason))
 
     def fire(self) -> None:
         """Tell the caller that its time is up, as a timer, if it still waits."""
@@ -133,3 +133,11 @@ class ReplyTo:
         else:
             self.close()
             reschedule(self._task, result)
+
+
+def died_of(text: str, reason: ExitReason) -> ActorDied:
+    """Build the news of an actor's end, with its error as the cause: so a log shows both stacks."""
+    died = ActorDied(text, reason)
+    if isinstance(reason, Crash):
+        died.__cause__ = reason.error
+    return died
