@@ -45,6 +45,7 @@ def test_its_numbers_are_those_of_the_code() -> None:
     text = " ".join(GUIDE.split())
     for said in (
         f"lets others run after {actor.BATCH} messages",
+        f"and as a rule after {actor.SHORT_BATCH} where",
         f"`cast_when_room`: {host.REDUCTIONS} of them",
         f"enters again: {state_machine.BURST}, beside its messages",
         f"due together: {timer.BURST}.",

@@ -41,7 +41,7 @@ from autonomics.runtime import (
     open_runtime,
     send_request,
 )
-from autonomics.runtime.actor import BATCH
+from autonomics.runtime.actor import BATCH, FEW, SHORT_BATCH
 from autonomics.runtime.host import REDUCTIONS
 from autonomics.runtime.state_machine import BURST
 from autonomics.runtime.timer import BURST as TIMER_BURST
@@ -193,9 +193,30 @@ async def test_ten_of_them_delay_it_ten_times_as_much(autojump_clock: MockClock)
         for busy in crowd:
             inform(runtime, busy)
         longest = await longest_wait(runtime, count)
-        assert 5 * BATCH < longest <= 10 * TURNS * BATCH
+        assert 5 * SHORT_BATCH < longest <= 10 * TURNS * BATCH
         for busy in crowd:
             busy.kill()
+
+
+@pytest.mark.parametrize("busy", [1, FEW // 2 + 1, 5 * FEW])
+async def test_where_more_than_a_few_are_busy_turns_are_shorter(
+    autojump_clock: MockClock, busy: int
+) -> None:
+    count = Count()
+    turns = 10
+    async with open_runtime() as runtime:
+        for ref in [await runtime.start(lambda: Busy(count)) for _ in range(busy)]:
+            for _ in range(turns * BATCH):
+                ref.cast(None)
+        rounds = 0
+        while count.handled < busy * turns * BATCH:
+            await trio.lowlevel.checkpoint()
+            rounds += 1
+    if busy <= FEW:
+        assert turns <= rounds <= turns + 2
+    else:
+        # Nearly twice as many, for nearly all are half as long.
+        assert 1.5 * turns < rounds <= turns * BATCH // SHORT_BATCH + 2
 
 
 async def test_calls_answered_on_their_callers_stack_delay_it_no_more(

@@ -77,6 +77,8 @@ class Runtime:
         self.timers: TimerQueue = TimerQueue(self.now_s)
         self.starts: StartWatch = StartWatch(self.timers)
         self.reductions: int = REDUCTIONS
+        self.turns: int = 0
+        """How often an actor has used up the messages of its turn."""
         self.base_context: contextvars.Context = contextvars.copy_context()
         # A runtime opened by an actor's code is nobody's child.
         self.base_context.run(CURRENT.set, None)
