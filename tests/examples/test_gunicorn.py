@@ -51,19 +51,29 @@ def read_workers(server: ServerProcess, count: int = 2) -> list[int]:
     return [int(number) for number in server.wait_for(r"ready: (\d+)", count)]
 
 
-@pytest.mark.parametrize(
-    ("number", "args"),
-    [(signal.SIGTERM, ()), (signal.SIGTERM, ("--preload",)), (signal.SIGINT, ())],
-)
+@pytest.mark.parametrize("args", [(), ("--preload",)])
 def test_each_worker_opens_its_tree_after_the_fork_and_closes_it_at_its_exit(
-    gunicorn: Gunicorn, number: int, args: tuple[str, ...]
+    gunicorn: Gunicorn, args: tuple[str, ...]
 ) -> None:
     with serving(gunicorn(BY_HOOKS, *args)) as server:
         read_workers(server)
         assert server.ask("POST", "/take/1") == (200, {"left": 9})
-        assert server.stop(number) == 0
-        assert server.count("locked up with 9 left") == 1
-        assert server.count("locked up with 10 left") == 1
+        assert server.stop(signal.SIGTERM) == 0
+        assert server.count("locked up with 9 left") == 1, server.text
+        assert server.count("locked up with 10 left") == 1, server.text
+        assert not server.count("Traceback")
+
+
+def test_a_quick_stop_closes_the_trees_too(gunicorn: Gunicorn) -> None:
+    """Without a request before it.
+
+    Where the signal comes while a worker hands a request to a thread, gunicorn 27 waits in its
+    signal handler for the lock that it has interrupted, until its master kills the worker.
+    """
+    with serving(gunicorn(BY_HOOKS)) as server:
+        read_workers(server)
+        assert server.stop(signal.SIGINT) == 0
+        assert server.count("locked up with 10 left") == 2, server.text
         assert not server.count("Traceback")
 
 

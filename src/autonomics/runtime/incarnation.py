@@ -233,8 +233,8 @@ class Incarnation:
         if self.state != "starting":
             return
         self.state = "running" if self.asked is None else "stopping"
-        self._tell_starter()
         _tell_started(self.path, self.name, self.behaviour.kind)
+        self._tell_starter()
 
     def refuse_start(self, answer: Ignore | Refuse) -> None:
         """Note what to tell the starter; the incarnation then returns."""
