@@ -169,7 +169,10 @@ class ActorRef(Generic[A_co]):
         if target.is_open and (queue is None or len(queue) < mailbox.limit):
             sender = CURRENT.get()
             trace = sender.trace if sender is not None else TRACE.get()
-            mailbox.put((CAST, message, None, trace))
+            if queue is None or mailbox.sleeper is not None:
+                mailbox.put((CAST, message, None, trace))
+            else:
+                queue.append((CAST, message, None, trace))  # as in `call`
             return
         if (
             mailbox.has_room
