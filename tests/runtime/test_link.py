@@ -308,6 +308,24 @@ async def test_a_child_that_ends_at_once_is_an_exit_signal_too(
     assert stage.log[-1] == Exit(a, Killed("brief"))
 
 
+async def test_a_child_that_ends_before_its_starter_goes_on_is_one_as_well(
+    autojump_clock: MockClock, stage: Stage
+) -> None:
+    """In the very step after its init; so the order in which tasks run decides nothing."""
+
+    class Briefer(Actor):
+        async def init(self) -> None:
+            self.ref.cast(None)
+
+        def handle_cast(self, message: None) -> Stop:
+            return Stop(Shutdown("brief"))
+
+    p = await start(stage, "p")
+    a = await start_linked(p, Briefer, "a")
+    await wait_all_tasks_blocked()
+    assert stage.log[-1] == Exit(a, Shutdown("brief"))
+
+
 async def test_a_linked_start_that_fails_is_told_to_its_starter_alone(
     autojump_clock: MockClock, stage: Stage
 ) -> None:

@@ -205,10 +205,10 @@ class Incarnation:
                     CURRENT.set(life)
                     own = await life.behaviour.live()
                 except BaseException as caught:  # noqa: BLE001 - the actor loop: M1 decides what it was
-                    error = caught
                     # Without this frame: an error that is kept must not keep who lives here next.
-                    if caught.__traceback__ is not None:
-                        caught.__traceback__ = caught.__traceback__.tb_next
+                    trace = caught.__traceback__
+                    error = caught.with_traceback(trace and trace.tb_next)
+                    del trace
                 verdict = classify(error, life.fate, own)
                 if life.children:
                     await life._leave_nobody(verdict.reason)
