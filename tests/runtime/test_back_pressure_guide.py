@@ -1,37 +1,17 @@
-"""The guide's program runs as it stands there, and its tables and numbers are those of the code."""
+"""The guide's tables and numbers are those of the code."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import attrs
-import pytest
-import trio
-from trio.testing import MockClock
 
 from autonomics.runtime import MailboxStatistics, actor, host, state_machine, timer
 from autonomics.runtime.mailbox import FEW, OnFull
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs/guides/back_pressure.md").read_text("utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def test_the_program_prints_what_stands_below_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a clock that jumps: the seconds in it take no time."""
-    blocks = dict(BLOCK.findall(GUIDE))
-    run: Callable[..., object] = trio.run
-
-    def run_at_once(main: Any) -> None:
-        run(main, clock=MockClock(autojump_threshold=0))
-
-    monkeypatch.setattr(trio, "run", run_at_once)
-    exec(compile(blocks["python"], "back_pressure.md", "exec"), {"__name__": "guide"})
-    assert capsys.readouterr().out == blocks["text"]
 
 
 def test_the_tables_list_all_policies_and_counters() -> None:
