@@ -98,7 +98,7 @@ class Writer:
             assert all(isinstance(each, Committed) for each in result.results)
             self.fence = result.fence
         if number == 1:
-            self.file.save_checkpoint(sign_now(self.file.head(ACME)))
+            self.file.save_checkpoints([sign_now(self.file.head(ACME))])
         for origin in (ACME, ZETA):
             seq = self.file.find_idem(origin, hash_idem(IDEM_KEY, f"key {number}"))
             assert seq is not None

@@ -53,7 +53,7 @@ async def fill(path: Path, commits: int = 4, *, sign_at: int | None = None) -> l
         fence = (await store.commit(Commit(fence, batches))).fence
         if number == sign_at:
             head = checkpoint_of(await store.head(ACME))
-            await store.save_checkpoint(await sign_checkpoint(head, UncheckedSigner()))
+            await store.save_checkpoints([await sign_checkpoint(head, UncheckedSigner())])
     heads = await store.heads()
     await store.close()
     return heads

@@ -18,6 +18,7 @@ from autonomics.actors.ledger_message import (
     AppendBatch,
     BatchDone,
     PutSignature,
+    SaveCheckpoints,
     SignHead,
     StaleEpoch,
     StoreQuestion,
@@ -29,6 +30,8 @@ from autonomics.errors import (
     LogForked,
     StoreUnavailable,
 )
+from autonomics.receipts.checkpoint import checkpoint_of, sign_checkpoint
+from autonomics.receipts.log import LogHead
 from autonomics.receipts.signer import Signer
 from autonomics.receipts.store import (
     Batch,
@@ -55,6 +58,7 @@ from autonomics.runtime import (
 from autonomics.telemetry import declare, emit
 
 MAX_BATCHES = 256
+SIGNED_AT_ONCE = 64
 
 declare(
     "ledger.store_opened",
@@ -168,7 +172,7 @@ class Ledger(Actor):
         self._committing: list[AppendBatch] = []
         self._asked: dict[int, ReplyTo | None] = {}
         self._tokens = count()
-        self._grown: set[str] = set()
+        self._grown: dict[str, LogHead] = {}
         self._trouble = "the store is not open yet"
 
     async def init(self) -> None:
@@ -235,7 +239,7 @@ class Ledger(Actor):
         done, self._committing = self._committing, []
         for item, result in zip(done, results, strict=True):
             if isinstance(result, Committed):
-                self._grown.add(item.batch.origin)
+                self._grown[item.batch.origin] = result.head
             item.sender.cast(BatchDone(result))
         self._commit_waiting()
 
@@ -253,16 +257,24 @@ class Ledger(Actor):
         """Sign on time; mourn the writer."""
         match message:
             case "sign":
-                self._sign_grown()
+                await self._sign_grown()
             case Down(tag="writer", ref=ref, reason=reason) if ref == self._writer:
                 self._lose_writer(reason)
             case _:
                 pass
 
-    def _sign_grown(self) -> None:
-        grown, self._grown = self._grown, set()
-        for origin in sorted(grown):
-            self._ask(PutSignature(origin, self._signer), None)
+    async def _sign_grown(self) -> None:
+        """Sign some of what has grown, and come back for the rest: commits must not wait for it."""
+        if self._writer is None:
+            return
+        notes: list[bytes] = []
+        for origin in sorted(self._grown)[:SIGNED_AT_ONCE]:
+            head = self._grown.pop(origin)
+            notes.append(await sign_checkpoint(checkpoint_of(head), self._signer))
+        if notes:
+            self._ask(SaveCheckpoints(tuple(notes)), None)
+        if self._grown:
+            self.send_after(0.0, "sign")
 
     def _lose_writer(self, reason: ExitReason | NoProcess) -> None:
         why = f"the store can't take writes now: {reason}"

@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 import attrs
 
-from autonomics.errors import StoreUnavailable
+from autonomics.errors import LogForked, StoreUnavailable
 from autonomics.receipts.checkpoint import checkpoint_of, sign_checkpoint
 from autonomics.receipts.log import LogHead, Receipt
 from autonomics.receipts.signer import Signer
@@ -162,6 +162,19 @@ class SignHead(Call[SignedHead]):
 
 
 @attrs.frozen
+class SaveCheckpoints(StoreQuestion[None]):
+    """Keep what has been signed; LogForked names all that contradict what was there before."""
+
+    notes: tuple[bytes, ...]
+
+    async def put(self, store: Store) -> None:
+        """Save them in one step."""
+        problems = [str(fork) for fork in await store.save_checkpoints(self.notes) if fork]
+        if problems:
+            raise LogForked("; ".join(problems))
+
+
+@attrs.frozen
 class PutSignature(StoreQuestion[SignedHead]):
     """Sign a head and keep the note; LogForked if it would contradict an earlier one."""
 
@@ -172,7 +185,7 @@ class PutSignature(StoreQuestion[SignedHead]):
         """Sign and save."""
         head = await store.head(self.origin)
         note = await sign_checkpoint(checkpoint_of(head), self.signer)
-        await store.save_checkpoint(note)
+        await SaveCheckpoints((note,)).put(store)
         return SignedHead(head, note)
 
 

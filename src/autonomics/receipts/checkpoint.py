@@ -38,7 +38,7 @@ def checkpoint_of(head: LogHead) -> Checkpoint:
 async def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     """Sign under the log's own key name, which is its origin.
 
-    Save the note with `Store.save_checkpoint` before anybody sees it: that refuses a fork.
+    Save the note with `Store.save_checkpoints` before anybody sees it: that refuses a fork.
     """
     return await note.sign_note(checkpoint.text, checkpoint.origin, signer)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from autonomics.errors import Fenced, IdempotencyConflict, InvalidInput, LedgerError
+from autonomics.errors import Fenced, IdempotencyConflict, InvalidInput, LedgerError, LogForked
 from autonomics.receipts.entry import Entry, hash_idem
 from autonomics.receipts.log import LogHead, Receipt, extend_head
 from autonomics.receipts.subject import find_subjects, hash_subject
@@ -242,8 +242,11 @@ class Store(Protocol):
         """(origin, seq) of each payload that names a subject, in order; erased ones are gone."""
         ...
 
-    async def save_checkpoint(self, note: bytes) -> None:
-        """Keep a signed checkpoint; LogForked if it contradicts the log or an earlier one."""
+    async def save_checkpoints(self, notes: Sequence[bytes]) -> list[LogForked | None]:
+        """Keep signed checkpoints, all that can be kept in one step.
+
+        A result each: LogForked for one that contradicts the log or an earlier one.
+        """
         ...
 
     async def latest_checkpoint(self, origin: str) -> bytes | None:

@@ -5,6 +5,8 @@ It needs no thread and never waits, so a simulation can run it under any clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from autonomics.errors import Fenced, InvalidInput, LogForked, StoreUnavailable
@@ -132,15 +134,19 @@ class MemoryStore:
             if hashed == subject_hash
         )
 
-    async def save_checkpoint(self, note: bytes) -> None:
-        """Keep a checkpoint."""
+    async def save_checkpoints(self, notes: Sequence[bytes]) -> list[LogForked | None]:
+        """Keep checkpoints."""
+        return [self._save_checkpoint(note) for note in notes]
+
+    def _save_checkpoint(self, note: bytes) -> LogForked | None:
         checkpoint = parse_checkpoint(note)
         log = self._owned().logs.get(checkpoint.origin)
         hashes = [] if log is None else [receipt.leaf_hash for receipt in log.receipts]
         problem = contradicts(checkpoint, hashes)
         if problem is not None or log is None:
-            raise LogForked(f"{checkpoint.origin}: {problem}")
+            return LogForked(f"{checkpoint.origin}: {problem}")
         log.checkpoints[checkpoint.size] = note
+        return None
 
     async def latest_checkpoint(self, origin: str) -> bytes | None:
         """The checkpoint of the largest size."""

@@ -7,13 +7,14 @@ cancelled caller has to look its receipt up by idempotency key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from autonomics.errors import LogForked
 from autonomics.receipts.log import LogHead, Receipt
 from autonomics.receipts.store import Commit, CommitResult, Fence, KeyRecord
 from autonomics.receipts.vault import KeyVault
@@ -78,9 +79,9 @@ class SqliteStore:
         """(origin, seq) of each payload that names a subject."""
         return await self._run(partial(self._file.find_subject, subject_hash))
 
-    async def save_checkpoint(self, note: bytes) -> None:
-        """Keep a checkpoint, for ever."""
-        await self._run(partial(self._file.save_checkpoint, note))
+    async def save_checkpoints(self, notes: Sequence[bytes]) -> list[LogForked | None]:
+        """Keep checkpoints, for ever."""
+        return await self._run(partial(self._file.save_checkpoints, notes))
 
     async def latest_checkpoint(self, origin: str) -> bytes | None:
         """The checkpoint of the largest size."""

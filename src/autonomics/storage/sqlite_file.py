@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from autonomics.errors import (
     StoreUnusable,
 )
 from autonomics.receipts import verify
-from autonomics.receipts.checkpoint import contradicts, parse_checkpoint
+from autonomics.receipts.checkpoint import Checkpoint, contradicts, parse_checkpoint
 from autonomics.receipts.log import LogHead, Receipt
 from autonomics.receipts.store import (
     Commit,
@@ -178,18 +178,31 @@ class StoreFile:
         except OSError as error:
             raise StoreUnavailable(f"{self._erasures} can't be written: {error}") from error
 
-    def save_checkpoint(self, note: bytes) -> None:
-        """Keep a checkpoint that agrees with the log."""
-        checkpoint = parse_checkpoint(note)
+    def save_checkpoints(self, notes: Sequence[bytes]) -> list[LogForked | None]:
+        """Keep those that agree with their logs, with one sync."""
+        checkpoints = [parse_checkpoint(note) for note in notes]
+        problems = [self._find_fork(checkpoint) for checkpoint in checkpoints]
+        rows = [
+            (self._log_ids[checkpoint.origin], checkpoint.size, note)
+            for checkpoint, note, problem in zip(checkpoints, notes, problems, strict=True)
+            if problem is None
+        ]
+
+        def job(connection: sqlite3.Connection) -> None:
+            with transaction(connection, self._fence.epoch):
+                connection.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", rows)
+
+        if rows:
+            self._guard(job)
+        return problems
+
+    def _find_fork(self, checkpoint: Checkpoint) -> LogForked | None:
         head = self.head(checkpoint.origin)
-        if (checkpoint.size, checkpoint.root) != (head.size, head.root):
-            # Rare: a checkpoint of an earlier size.
-            problem = contradicts(checkpoint, self.leaf_hashes(checkpoint.origin, head.size))
-            if problem is not None:
-                raise LogForked(f"{checkpoint.origin}: {problem}")
-        log_id = self._log_ids[checkpoint.origin]
-        sql = "INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)"
-        self._write(sql, log_id, checkpoint.size, note)
+        if (checkpoint.size, checkpoint.root) == (head.size, head.root):
+            return None
+        # Rare: a checkpoint of an earlier size.
+        problem = contradicts(checkpoint, self.leaf_hashes(checkpoint.origin, head.size))
+        return None if problem is None else LogForked(f"{checkpoint.origin}: {problem}")
 
     def set_line_generation(self, generation: int) -> None:
         """Move the line on, durably."""

@@ -11,12 +11,13 @@ on the same medium works, unless `is_away` says that the whole medium can't be r
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Literal
 
 import attrs
 import trio
 
-from autonomics.errors import StoreUnavailable
+from autonomics.errors import LogForked, StoreUnavailable
 from autonomics.receipts.log import LogHead, Receipt
 from autonomics.receipts.store import Commit, CommitResult, Fence, KeyRecord
 from autonomics.storage.memory import MemoryMedium, MemoryStore
@@ -149,10 +150,10 @@ class FaultyStore:
         await self._reach()
         return await self._inner.find_subject(subject_hash)
 
-    async def save_checkpoint(self, note: bytes) -> None:
-        """Keep a checkpoint."""
+    async def save_checkpoints(self, notes: Sequence[bytes]) -> list[LogForked | None]:
+        """Keep checkpoints."""
         await self._reach()
-        await self._inner.save_checkpoint(note)
+        return await self._inner.save_checkpoints(notes)
 
     async def latest_checkpoint(self, origin: str) -> bytes | None:
         """The checkpoint of the largest size."""

@@ -317,8 +317,8 @@ class StoreContract:
         early = await sign_checkpoint(checkpoint_of(await store.head(ACME)), UncheckedSigner())
         await self.put(store, fence, ACME, [make_entry("two")])
         late = await sign_checkpoint(checkpoint_of(await store.head(ACME)), UncheckedSigner())
-        await store.save_checkpoint(late)
-        await store.save_checkpoint(early)
+        assert await store.save_checkpoints([late, early]) == [None, None]
+        assert await store.save_checkpoints([]) == []
         assert await store.latest_checkpoint(ACME) == late
         await store.close()
         again, _ = await self.opened()
@@ -329,15 +329,20 @@ class StoreContract:
         store, fence = await self.opened()
         await self.put(store, fence, ACME, [make_entry("one")])
         head = await store.head(ACME)
-        for wrong in (
+        wrong = [
             Checkpoint(ACME, head.size, bytes(32)),
             Checkpoint(ACME, 1, bytes(32)),
             Checkpoint(ACME, head.size + 1, head.root),
             Checkpoint(ZETA, 1, head.root),
-        ):
-            note = await sign_checkpoint(wrong, UncheckedSigner())
-            await raised_by(LogForked, store.save_checkpoint(note))
+        ]
+        notes = [await sign_checkpoint(checkpoint, UncheckedSigner()) for checkpoint in wrong]
+        results = await store.save_checkpoints(notes)
+        assert [type(result) for result in results] == [LogForked] * len(wrong)
         assert await store.latest_checkpoint(ACME) is None
+        right = await sign_checkpoint(checkpoint_of(head), UncheckedSigner())
+        results = await store.save_checkpoints([notes[0], right, notes[-1]])
+        assert [type(result) for result in results] == [LogForked, type(None), LogForked]
+        assert await store.latest_checkpoint(ACME) == right
 
     async def test_a_payload_ends_with_the_commit_of_the_erasure_that_names_it(self) -> None:
         store, fence = await self.opened()
