@@ -41,6 +41,10 @@ def test_whom_a_payload_names(payload: bytes, subjects: set[str]) -> None:
     assert find_subjects(payload) == subjects
 
 
+def test_a_blank_names_nobody() -> None:
+    assert find_subjects(b'{"user":"  "}') == frozenset()
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_each_key_that_names_a_person_is_read(key: str) -> None:
     assert find_subjects(b'{"x":1,"%b":"Somebody"}' % key.encode()) == {"somebody"}
