@@ -11,6 +11,7 @@ from bench.gate_ir import (
     Key,
     Row,
     build_rows,
+    fails,
     judge,
     needed_counts,
     per_operation,
@@ -70,6 +71,13 @@ def test_a_ratio_is_held_to_goal_and_baseline(
 )
 def test_only_these_verdicts_fail(verdict: gate_ir.Verdict, failed: bool) -> None:
     assert Row(name="x", verdict=verdict).failed is failed
+
+
+def test_what_is_forgiven_fails_nothing() -> None:
+    rows = [Row(name="x", verdict="above the goal"), Row(name="y", verdict="ok")]
+    assert fails(rows, set())
+    assert not fails(rows, {"above the goal"})
+    assert fails([*rows, Row(name="z", verdict="failed")], {"above the goal"})
 
 
 def test_a_row_is_in_units_of_the_switch_counted_beside_it() -> None:
