@@ -29,7 +29,9 @@ from bench.cases import BY_NAME, GATED, SWITCH
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = Path(__file__).with_name("baseline.json")
-TOLERANCE = 0.02
+# The order of tasks is drawn, and another installation counts a little more or less.
+TOLERANCE = 0.05
+GOAL_TOLERANCE = 0.02
 VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
 COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
 AT_ONCE = 2
@@ -62,11 +64,8 @@ class Row:
 
 
 def judge(case: Case, ratio: float, baseline: float | None) -> Verdict:
-    """Hold a ratio to the goal, then to what it was before.
-
-    Both with a tolerance: the same code counts a percent more or less in another installation.
-    """
-    if case.goal is not None and ratio > case.goal * (1 + TOLERANCE):
+    """Hold a ratio to the goal, then to what it was before; both with a tolerance."""
+    if case.goal is not None and ratio > case.goal * (1 + GOAL_TOLERANCE):
         return "above the goal"
     if baseline is None:
         return "no baseline"
