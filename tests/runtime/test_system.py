@@ -23,11 +23,11 @@ from autonomics.runtime import (
     Continue,
     CrashReport,
     Go,
+    HookEvent,
+    HookLog,
     Initial,
     Keep,
     MailboxSpec,
-    Moment,
-    MomentLog,
     Normal,
     ReplyTo,
     Shutdown,
@@ -193,33 +193,33 @@ async def test_the_state_of_a_machine_is_its_state_and_data(
 
 async def test_hooks_see_what_goes_in_and_out(autojump_clock: MockClock, stage: Stage) -> None:
     """SYS-03."""
-    a, log = await stage.runtime.start(Register, name="a"), MomentLog(10)
+    a, log = await stage.runtime.start(Register, name="a"), HookLog(10)
     assert await install_hook(a, "log", log)
     assert await a.call(Get()) == 0
     a.cast(5)
     assert await a.call(Get()) == 5
-    assert [moment.kind for moment in log.moments] == ["in", "out", "in", "noreply", "in", "out"]
-    assert [moment.message for moment in log.moments] == ["Get", 0, 5, None, "Get", 5]
+    assert [event.kind for event in log.events] == ["in", "out", "in", "noreply", "in", "out"]
+    assert [event.message for event in log.events] == ["Get", 0, 5, None, "Get", 5]
     assert a.statistics().handled == 3
     await remove_hooks(a)
     assert await a.call(Get()) == 5
-    assert len(log.moments) == 6
+    assert len(log.events) == 6
 
 
 async def test_a_log_keeps_the_last_moments() -> None:
-    log = MomentLog(2)
-    moments = [Moment("a", "in", number, None, 0.0) for number in range(3)]
-    for moment in moments:
-        log(moment)
-    assert log.moments == tuple(moments[1:])
+    log = HookLog(2)
+    events = [HookEvent("a", "in", number, None, 0.0) for number in range(3)]
+    for event in events:
+        log(event)
+    assert log.events == tuple(events[1:])
     with pytest.raises(InvalidInput, match="capacity"):
-        MomentLog(0)
+        HookLog(0)
 
 
 async def test_a_deferred_reply_comes_out_when_it_is_given(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    a, log = await stage.runtime.start(Register, name="a"), MomentLog()
+    a, log = await stage.runtime.start(Register, name="a"), HookLog()
     caller = await stage.runtime.start(stage.script("c"), name="c")
     await install_hook(a, "log", log)
 
@@ -234,7 +234,7 @@ async def test_a_deferred_reply_comes_out_when_it_is_given(
         nursery.start_soon(answer)
         assert await caller.call(Ask(ask)) == 3
     await wait_all_tasks_blocked()
-    seen = [(moment.kind, moment.message, moment.peer) for moment in log.moments]
+    seen = [(event.kind, event.message, event.peer) for event in log.events]
     assert seen == [
         ("in", "Later", "c"),
         ("noreply", None, None),
@@ -242,13 +242,13 @@ async def test_a_deferred_reply_comes_out_when_it_is_given(
         ("out", 3, "c"),
         ("noreply", None, None),
     ]
-    assert log.moments[0].path == "a"
+    assert log.events[0].path == "a"
 
 
 async def test_a_reply_after_the_last_hook_is_seen_by_nobody(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    a, log = await stage.runtime.start(Register, name="a"), MomentLog()
+    a, log = await stage.runtime.start(Register, name="a"), HookLog()
     await install_hook(a, "log", log)
 
     async def answer() -> None:
@@ -259,7 +259,7 @@ async def test_a_reply_after_the_last_hook_is_seen_by_nobody(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer)
         assert await a.call(Later()) == 3
-    assert [moment.kind for moment in log.moments] == ["in", "noreply"]
+    assert [event.kind for event in log.events] == ["in", "noreply"]
 
 
 async def test_a_message_that_can_not_be_shown_is_handled(
@@ -269,16 +269,16 @@ async def test_a_message_that_can_not_be_shown_is_handled(
         def describe_message(self, message: object) -> object:
             raise ValueError("no")
 
-    a, log = await stage.runtime.start(Shy, name="a"), MomentLog()
+    a, log = await stage.runtime.start(Shy, name="a"), HookLog()
     await install_hook(a, "log", log)
     assert await a.call(Get()) == 0
-    assert log.moments[0].message == "describe_message failed: ValueError('no')"
+    assert log.events[0].message == "describe_message failed: ValueError('no')"
 
 
 async def test_what_fails_and_is_no_longer_wanted_comes_out_too(
     autojump_clock: MockClock, stage: Stage
 ) -> None:
-    a, log = await stage.runtime.start(stage.script("a"), name="a"), MomentLog()
+    a, log = await stage.runtime.start(stage.script("a"), name="a"), HookLog()
     await install_hook(a, "log", log)
 
     async def fail(_: ScriptedActor, reply_to: ReplyTo) -> object:
@@ -291,7 +291,7 @@ async def test_what_fails_and_is_no_longer_wanted_comes_out_too(
     with pytest.raises(ValueError, match="no"):
         await a.call(Ask(fail))
     await wait_all_tasks_blocked()
-    assert [(moment.kind, moment.message) for moment in log.moments] == [
+    assert [(event.kind, event.message) for event in log.events] == [
         ("in", "Ask"),
         ("out", "ValueError"),
     ]
@@ -304,13 +304,13 @@ async def test_hooks_are_installed_once_and_removed_by_their_id(
     a = await stage.runtime.start(Register, name="a")
     seen: list[object] = []
 
-    def hook(moment: Moment) -> None:
-        if moment.kind == "in":
-            seen.append(moment.message)
+    def hook(event: HookEvent) -> None:
+        if event.kind == "in":
+            seen.append(event.message)
 
     assert await install_hook(a, "h", hook)
     assert await install_hook(a, "h", hook)
-    assert not await install_hook(a, "h", MomentLog())
+    assert not await install_hook(a, "h", HookLog())
     assert await install_hook(a, "other", hook)
     a.cast(1)
     await wait_all_tasks_blocked()
@@ -333,11 +333,11 @@ async def test_a_hook_that_is_done_or_raises_is_removed(
     a = await stage.runtime.start(Register, name="a")
     seen: list[str] = []
 
-    def once(moment: Moment) -> object:
-        seen.append(moment.kind)
+    def once(event: HookEvent) -> object:
+        seen.append(event.kind)
         return DONE
 
-    def fail(_: Moment) -> None:
+    def fail(_: HookEvent) -> None:
         raise ValueError("hook")
 
     await install_hook(a, "once", once)
@@ -509,7 +509,7 @@ def test_commands_and_mail_in_any_order(commands: list[str], register: type[Hold
 
     async def main() -> None:
         async with open_runtime() as runtime:
-            a, log, number = await runtime.start(register, name="a"), MomentLog(1000), 0
+            a, log, number = await runtime.start(register, name="a"), HookLog(1000), 0
             is_suspended, is_hooked, seen = False, False, 0
             for command in commands:
                 if command in {"suspend", "resume"}:
@@ -538,7 +538,7 @@ def test_commands_and_mail_in_any_order(commands: list[str], register: type[Hold
                     seen += is_hooked
                 await wait_all_tasks_blocked()
                 assert await get_state(a) == {"value": number}
-                assert sum(moment.kind == "in" for moment in log.moments) == seen
-            assert sum(moment.kind != "in" for moment in log.moments) == seen
+                assert sum(event.kind == "in" for event in log.events) == seen
+            assert sum(event.kind != "in" for event in log.events) == seen
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

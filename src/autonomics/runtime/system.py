@@ -36,11 +36,11 @@ DONE: Final = Done()
 """Returned by a hook that wants to see no more."""
 
 
-MomentKind = Literal["in", "out", "noreply"]
+HookEventKind = Literal["in", "out", "noreply"]
 
 
 @attrs.frozen
-class Moment:
+class HookEvent:
     """What happened in an actor, as a hook sees it.
 
     `kind`: `in` before a message is handled; then `out` for each reply, or `noreply` if the handler
@@ -49,32 +49,32 @@ class Moment:
     """
 
     path: str
-    kind: MomentKind
+    kind: HookEventKind
     message: object
     peer: str | None
     at_s: float
 
 
-Hook = Callable[[Moment], object]
+Hook = Callable[[HookEvent], object]
 """Called in the actor's own task; must not wait. It is removed when it raises or returns DONE."""
 
 
-class MomentLog:
-    """A hook that keeps the last moments, the newest last."""
+class HookLog:
+    """A hook that keeps the last events, the newest last."""
 
     def __init__(self, capacity: int = 100) -> None:
         if type(capacity) is not int or capacity < 1:
             raise InvalidInput.expected("capacity", "an integer of at least 1", capacity)
-        self._moments: deque[Moment] = deque(maxlen=capacity)
+        self._events: deque[HookEvent] = deque(maxlen=capacity)
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, event: HookEvent) -> None:
         """Keep it."""
-        self._moments.append(moment)
+        self._events.append(event)
 
     @property
-    def moments(self) -> tuple[Moment, ...]:
+    def events(self) -> tuple[HookEvent, ...]:
         """What is kept."""
-        return tuple(self._moments)
+        return tuple(self._events)
 
 
 @attrs.frozen
@@ -291,13 +291,13 @@ class SystemLane:
         """Ask the actor what may be seen of it; a broken answer must not harm the actor."""
         return describe_safely(self.owner.behaviour.describe_message, message)
 
-    def tell(self, kind: MomentKind, shown: object, peer: str | None) -> None:
+    def tell(self, kind: HookEventKind, shown: object, peer: str | None) -> None:
         """Call every hook."""
         owner = self.owner
-        moment = Moment(owner.path, kind, shown, peer, owner.runtime.now_s())
+        event = HookEvent(owner.path, kind, shown, peer, owner.runtime.now_s())
         for id_, hook in tuple(self._hooks.items()):
             try:
-                is_done = hook(moment) is DONE
+                is_done = hook(event) is DONE
             except Exception as error:  # noqa: BLE001 - a hook must not harm what it looks at
                 is_done = True
                 emit("actor.hook_failed", path=owner.path, id=id_, error=error)
